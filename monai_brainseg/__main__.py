@@ -1,0 +1,7 @@
+"""``python -m monai_brainseg`` is ``brainseg``."""
+
+import sys
+
+from monai_brainseg.cli import main
+
+sys.exit(main())

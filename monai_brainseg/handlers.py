@@ -1,0 +1,220 @@
+"""Ignite handlers that MONAI lacks: epoch seeding, a summary of each epoch, and checkpoints that resume to the bit."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data import set_rnd
+from monai.handlers import EarlyStopHandler
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_beside
+
+logger = logging.getLogger(__name__)
+
+
+class EpochSeeding:
+    """Seed everything random anew at each epoch from (seed, epoch, rank), so that no random state need be stored.
+
+    Args:
+        seed: of the run.
+        randomizables: the data set and whatever else draws, e.g. the batch augmentation; nested ones are found.
+    """
+
+    def __init__(self, seed: int, randomizables: Sequence[Any]) -> None:
+        self.seed = seed
+        self.randomizables = randomizables
+
+    def attach(self, engine: Engine) -> None:
+        """Seed at the start of each of the engine's epochs."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Seed torch and every randomizable for the engine's epoch."""
+        sequence = np.random.SeedSequence([self.seed, engine.state.epoch, engine.state.rank])
+        seeds = [int(word) for word in sequence.generate_state(1 + len(self.randomizables))]
+        torch.manual_seed(seeds[0])
+        for randomizable, seed in zip(self.randomizables, seeds[1:], strict=True):
+            set_rnd(randomizable, seed)
+
+
+class EpochSummary:
+    """Put what an epoch of training was into the engine's metrics, for consoles and dashboards to show.
+
+    ``train_loss`` is the mean over the epoch's iterations, ``images_per_second`` counts the waiting for data too
+    (Ignite's ``Frequency`` leaves it out), ``learning_rate`` is that of the last step.
+
+    Args:
+        optimizer: whose learning rate is shown.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def attach(self, engine: Engine) -> None:
+        """Follow each of the engine's epochs; attach before what shows the metrics."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._follow)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._summarize)
+
+    def _start(self, engine: Engine) -> None:
+        self._losses: list[torch.Tensor] = []
+        self._images = 0
+        self._started = time.perf_counter()
+
+    def _follow(self, engine: Engine) -> None:
+        self._losses.append(engine.state.output["loss"].detach())
+        self._images += len(engine.state.output["image"])
+        self._learning_rate = self.optimizer.param_groups[0]["lr"]
+
+    def _summarize(self, engine: Engine) -> None:
+        engine.state.metrics["train_loss"] = float(torch.stack(self._losses).mean())
+        engine.state.metrics["images_per_second"] = self._images / (time.perf_counter() - self._started)
+        engine.state.metrics["learning_rate"] = self._learning_rate
+
+
+class Checkpoints:
+    """Write ``last.pt`` after every epoch and ``model.pt`` after every best one, and go on from ``last.pt``.
+
+    Attach it after validation and early stopping. Both files are written beside and renamed, so that a kill at any
+    moment leaves the last good one. Files are written by rank 0; every rank reads.
+
+    Args:
+        network: saved as a bare state dict under ``model`` in ``model.pt``.
+        optimizer: its state goes into ``last.pt``.
+        lr_scheduler: likewise.
+        evaluator: the validation engine; its best score decides.
+        early_stop: its count survives a resume.
+        output_dir: folder of ``last.pt``.
+        ckpt_dir: folder of ``model.pt``.
+        identity: what must be the same for a resume to make sense, by name: network, data, fold, ...
+        seen: hashes of the patients trained or selected on, kept in ``model.pt``.
+        resume: go on from ``last.pt`` where there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        lr_scheduler: Any,
+        evaluator: Engine,
+        early_stop: EarlyStopHandler,
+        output_dir: str,
+        ckpt_dir: str,
+        identity: Mapping[str, Any],
+        seen: Sequence[str] = (),
+        resume: bool = False,
+    ) -> None:
+        self.stateful = {"network": network, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.evaluator = evaluator
+        self.early_stop = early_stop
+        self.last = Path(output_dir) / "last.pt"
+        self.best = Path(ckpt_dir) / "model.pt"
+        self.identity = {name: str(value) for name, value in identity.items()}
+        self.seen = list(seen)
+        self.resume = resume
+        self.written_best = -1
+
+    def attach(self, engine: Engine) -> None:
+        """Resume when the engine starts, save after each epoch, and leave in order when asked to stop."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _start(self, engine: Engine) -> None:
+        stop_on_signals(engine, self.last)
+        if not self.resume:
+            return
+        if not self.last.is_file():
+            logger.info("nothing to resume: %s does not exist; training starts from the beginning", self.last)
+            return
+        self._load(engine)
+        if engine.state.epoch >= engine.state.max_epochs or self._is_stopped():
+            logger.info("%s is finished: epoch %d of %d", self.last, engine.state.epoch, engine.state.max_epochs)
+            engine.state.max_epochs = engine.state.epoch
+            engine.terminate()
+        else:
+            logger.info("resumed from %s after epoch %d", self.last, engine.state.epoch)
+
+    def _load(self, engine: Engine) -> None:
+        state = torch.load(self.last, map_location=engine.state.device, weights_only=True)
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                raise InputError(
+                    f"{self.last}: was trained with another {name}; give another --output_dir or leave out --resume"
+                )
+        for name, item in self.stateful.items():
+            item.load_state_dict(state[name])
+        engine.state.epoch = state["epoch"]
+        engine.state.iteration = state["epoch"] * engine.state.epoch_length
+        best = self.evaluator.state
+        best.best_metric, best.best_metric_epoch = state["best_metric"], state["best_metric_epoch"]
+        self.written_best = state["best_metric_epoch"]
+        counter = self.early_stop._handler
+        counter.best_score, counter.counter = state["stop_score"], state["stop_counter"]
+
+    def _is_stopped(self) -> bool:
+        return bool(self.early_stop._handler.counter >= self.early_stop.patience)
+
+    def _save(self, engine: Engine) -> None:
+        if engine.state.rank > 0:
+            return
+        best, counter = self.evaluator.state, self.early_stop._handler
+        if best.best_metric_epoch > self.written_best:
+            with write_beside(self.best) as path:
+                torch.save({"model": self.stateful["network"].state_dict(), "seen": self.seen}, path)
+            self.written_best = best.best_metric_epoch
+        with write_beside(self.last) as path:
+            torch.save(
+                {name: item.state_dict() for name, item in self.stateful.items()}
+                | {
+                    "epoch": engine.state.epoch,
+                    "identity": self.identity,
+                    "best_metric": float(best.best_metric),
+                    "best_metric_epoch": best.best_metric_epoch,
+                    "stop_score": counter.best_score,
+                    "stop_counter": counter.counter,
+                },
+                path,
+            )
+
+    def _finish(self, engine: Engine) -> None:
+        best = self.evaluator.state
+        if engine.state.rank == 0:
+            logger.info("best %s %.4f in epoch %d", best.key_metric_name, best.best_metric, best.best_metric_epoch)
+            logger.info("weights: %s", self.best)
+
+
+def stop_on_signals(engine: Engine, last: Path) -> None:
+    """Leave with one line on SIGTERM and Ctrl-C; what the last whole epoch wrote stays.
+
+    Only where we are the program: a server that trains in a thread of its own keeps its handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if engine.state.rank > 0:
+            sys.exit(128 + number)
+        where = f"{last} holds the last whole one" if last.is_file() else "no epoch was whole yet"
+        print(
+            f"stopped by {signal.Signals(number).name} in epoch {engine.state.epoch}: {where}; "
+            "the same command with --resume True goes on",
+            file=sys.stderr,
+        )
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
