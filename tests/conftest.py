@@ -1,0 +1,101 @@
+"""Data that several tests share: small data sets written by other libraries than ours, and real patients."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import tifffile
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data beside the repository; CI must have it, elsewhere the test is skipped."""
+    if not SHARED.is_dir():
+        message = "the real data are not there: ../shared is missing beside the repository"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def real_patients(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """``real_patients(n)`` is a folder of the published kaggle_3m layout with n patients, spread over all sites.
+
+    The same n gives the same patients. They are unpacked once, into ``.cache/kaggle_3m`` of the repository, and the
+    folder links to them: read it, do not write to it.
+    """
+    cache = REPOSITORY / ".cache" / "kaggle_3m"
+
+    def provide(count: int) -> Path:
+        with (shared / "lgg" / "manifest.csv").open() as manifest:
+            patients = sorted(row["patient"] for row in csv.DictReader(manifest))
+        wanted = [patients[index] for index in np.linspace(0, len(patients) - 1, count).astype(int)]
+        _unpack(shared, cache, [patient for patient in wanted if not (cache / patient).is_dir()])
+        folder = tmp_path_factory.mktemp("real") / "kaggle_3m"
+        folder.mkdir()
+        for patient in wanted:
+            (folder / patient).symlink_to(cache / patient, target_is_directory=True)
+        return folder
+
+    return provide
+
+
+def _unpack(shared: Path, cache: Path, patients: list[str]) -> None:
+    """Unpack beside and move in, so that test runs side by side find whole patients only."""
+    if not patients:
+        return
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache.parent) as beside:
+        subprocess.run([sys.executable, shared / "lgg" / "unpack.py", beside, *patients], check=True)
+        for patient in patients:
+            if not (cache / patient).is_dir():
+                (Path(beside) / patient).rename(cache / patient)
+
+
+@pytest.fixture
+def make_slices() -> Callable[..., Path]:
+    """``make_slices(folder, patient)`` writes a small patient as published: RGB slices and masks, from number 1."""
+
+    def write(folder: Path, patient: str, count: int = 3, replaced: tuple[int, ...] = (), tumor: int = 4) -> Path:
+        rng = np.random.default_rng(list(patient.encode()))
+        images = rng.integers(1, 255, (count, 10, 8, 3), dtype=np.uint8)
+        for channel in replaced:
+            images[..., channel] = images[..., 1]
+        masks = np.zeros((count, 10, 8), np.uint8)
+        masks[1, 2, :tumor] = 255
+        place = folder / patient
+        place.mkdir(parents=True)
+        for number, (image, mask) in enumerate(zip(images, masks, strict=True), start=1):
+            tifffile.imwrite(place / f"{patient}_{number}.tif", image, photometric="rgb")
+            tifffile.imwrite(place / f"{patient}_{number}_mask.tif", mask, photometric="minisblack")
+        return place
+
+    return write
+
+
+@pytest.fixture
+def make_volume() -> Callable[..., Path]:
+    """``make_volume(path, seed)`` writes a small NIfTI file, of noise or of the voxels given, in millimetres."""
+
+    def write(path: Path, seed: int = 0, voxels: np.ndarray | None = None, spacing: float = 2.0) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).integers(1, 999, (6, 7, 4)).astype(np.int16)
+        image = nib.Nifti1Image(noise if voxels is None else voxels, np.diag([-spacing, -spacing, spacing, 1]))
+        image.header.set_xyzt_units("mm")
+        nib.save(image, path)
+        return path
+
+    return write
