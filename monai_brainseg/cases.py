@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.slices import SLICE_ENDINGS
 from monai_brainseg.volumes import SEQUENCES, Volume, hash_images, read_nifti, read_slices, stack_slices
 
+_Work = TypeVar("_Work")
+_Result = TypeVar("_Result")
+
+# Decoding and zlib leave Python's lock, so threads will do; more than two mostly wait for the disk.
+_THREADS = 2
+# MONAI takes any string of a datalist that names a path beside it for that path.
+_RESERVED = {"imagestr", "imagests", "labelstr", "labelsts", "dataset.json", "datalist.json"}
 _OTHER_GRID = "all files of a case must share one grid: resample them, or leave the patient out (--skip-bad)"
 
 
@@ -57,6 +68,35 @@ class Study:
     tumor_size: float
 
 
+def examine_each(
+    cases: Sequence[Case], examine: Callable[[Case], _Result]
+) -> Generator[tuple[Case, _Result | InputError], None, None]:
+    """Yield each case with what ``examine`` makes of it, or with the error that says why it cannot be used.
+
+    Who stops early closes it (``contextlib.closing``), or the threads go on with the cases that are left.
+    """
+
+    def attempt(case: Case) -> _Result | InputError:
+        try:
+            if case.patient.lower() in _RESERVED:
+                raise InputError(f"{case.label[0]}: no patient can be called {case.patient}; rename the files")
+            return examine(case)
+        except InputError as error:
+            return error
+
+    with closing(do_each(attempt, cases, "reading")) as results:
+        yield from zip(cases, results, strict=True)
+
+
+def do_each(work: Callable[[_Work], _Result], items: Sequence[_Work], title: str) -> Generator[_Result, None, None]:
+    """Yield the results in order under a progress bar; at an error, what has not begun is dropped."""
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        yield from tqdm(pool.map(work, items), title, len(items), disable=None, unit="case")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def examine_case(case: Case, tumor_labels: Collection[int] = ()) -> Study:
     """Read a case and check all that can be wrong with it.
 
@@ -64,10 +104,15 @@ def examine_case(case: Case, tumor_labels: Collection[int] = ()) -> Study:
         InputError: as ``read_images`` and ``read_label``.
     """
     images = read_images(case)
+    return describe_case(case, images, read_label(case, images["flair"], tumor_labels))
+
+
+def describe_case(case: Case, images: Mapping[str, Volume], label: Volume) -> Study:
+    """Return what the sequences of a case, as ``read_images`` gives them, and its mask say."""
     flair = images["flair"]
     # The LGG set holds a copy of FLAIR in place of a sequence that was not scanned.
     own = {s: v for s, v in images.items() if s == "flair" or not np.array_equal(v.voxels, flair.voxels)}
-    tumor = int(read_label(case, flair, tumor_labels).voxels.sum(dtype=np.int64))
+    tumor = int(label.voxels.sum(dtype=np.int64))
     digest = hash_images(list(own.values()))
     return Study(case, tuple(own), digest, flair.spacing_known, tumor, tumor * flair.voxel_size)
 

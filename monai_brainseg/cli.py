@@ -10,6 +10,7 @@ from pathlib import Path
 from monai_brainseg import __version__
 from monai_brainseg.errors import InputError
 from monai_brainseg.layouts import LAYOUTS
+from monai_brainseg.phantom import STYLES, WRITERS, write_phantoms
 from monai_brainseg.prepare import prepare
 
 
@@ -18,8 +19,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="brainseg", description=__doc__)
     parser.add_argument("--version", action="version", version=f"brainseg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_check(commands)
     _add_evaluate(commands)
     _add_prepare(commands)
+    _add_phantom(commands)
     return parser
 
 
@@ -30,8 +33,18 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Read a data set as published, check every file, and write NIfTI volumes with a datalist: a test "
         "part and folds of whole patients, balanced by site and tumour size.",
     )
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the data set, unpacked")
+    _add_source(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--test-share", type=float, default=0.15, metavar="SHARE", help="test patients (default: 0.15)")
+    parser.add_argument("--folds", type=int, default=5, metavar="N", help="folds of the others (default: 5)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the split (default: 0)")
+    parser.add_argument("--skip-bad", action="store_true", help="report and leave out bad patients instead of stopping")
+    parser.add_argument("--overwrite", action="store_true", help="replace what was prepared in DIR before")
+    parser.set_defaults(call=_prepare)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the data set, unpacked")
     parser.add_argument(
         "--layout",
         default="auto",
@@ -48,12 +61,36 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--tumor-labels", default="", metavar="N,N", help="labels that are tumour (default: all above 0)"
     )
-    parser.add_argument("--test-share", type=float, default=0.15, metavar="SHARE", help="test patients (default: 0.15)")
-    parser.add_argument("--folds", type=int, default=5, metavar="N", help="folds of the others (default: 5)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the split (default: 0)")
-    parser.add_argument("--skip-bad", action="store_true", help="report and leave out bad patients instead of stopping")
-    parser.add_argument("--overwrite", action="store_true", help="replace what was prepared in DIR before")
-    parser.set_defaults(call=_prepare)
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="look at a data set before training on it",
+        description="Read every patient of a data set, as published or prepared; print a table and what is odd, with "
+        "what to do about it, and write check.html, a page with pictures, and check.json. A patient that cannot be "
+        "used is listed with the reason, and makes the exit code 1.",
+    )
+    _add_source(parser)
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/check"), metavar="DIR", help="for both files (default: runs/check)"
+    )
+    parser.set_defaults(call=_check)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from monai_brainseg.survey import check  # loads SciPy and scikit-image, which take a second
+
+    survey = check(
+        arguments.source,
+        arguments.output,
+        layout=arguments.layout,
+        naming=arguments.naming,
+        tumor_labels=_read_labels(arguments.tumor_labels),
+    )
+    if survey.bad:
+        count = f"{len(survey.bad)} of {len(survey.bad) + len(survey.profiles)} patients cannot be used"
+        raise InputError(f"{arguments.source}: {count}, as listed; mend them, or leave them out by prepare --skip-bad")
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
@@ -101,6 +138,29 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         command=sys.argv,
     )
     print(format_summary(summary))
+
+
+def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "phantom",
+        help="make synthetic patients",
+        description="Write synthetic patients in the layout of a published data set, for trying things out. A patient "
+        "depends on the seed and its number alone; one that is there already is replaced.",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make or to add to")
+    parser.add_argument("--patients", type=int, default=24, metavar="N", help="how many (default: 24)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="other patients (default: 0)")
+    parser.add_argument("--layout", choices=WRITERS, default="kaggle_3m", help="default: kaggle_3m")
+    parser.add_argument("--size", type=int, default=128, metavar="N", help="columns and rows (default: 128)")
+    parser.add_argument("--slices", type=int, default=24, metavar="N", help="slices of a patient (default: 24)")
+    parser.add_argument("--style", choices=STYLES, default="usual", help="scanners (default: usual)")
+    parser.set_defaults(call=_phantom)
+
+
+def _phantom(arguments: argparse.Namespace) -> None:
+    options = {name: value for name, value in vars(arguments).items() if name not in ("call", "command")}
+    names = write_phantoms(**{**options, "style": STYLES[arguments.style]})
+    print(f"{len(names)} patients in {arguments.output}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

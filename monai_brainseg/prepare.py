@@ -5,30 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from monai_brainseg import __version__
-from monai_brainseg.cases import Case, Study, examine_case, read_images, read_label
+from monai_brainseg.cases import Study, do_each, examine_case, examine_each, read_images, read_label
 from monai_brainseg.errors import InputError
 from monai_brainseg.layouts import LAYOUTS, Found, find_cases
 from monai_brainseg.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
 from monai_brainseg.volumes import SEQUENCES, Volume, unwritable, write_nifti, write_whole
-
-_Work = TypeVar("_Work")
-_Result = TypeVar("_Result")
-
-# Decoding and zlib leave Python's lock, so threads will do; more than two mostly wait for the disk.
-_THREADS = 2
-# MONAI takes any string of a datalist that names a path beside it for that path.
-_RESERVED = {"imagestr", "imagests", "labelstr", "labelsts", "dataset.json", "datalist.json"}
 
 
 def prepare(
@@ -78,7 +68,7 @@ def prepare(
         assigned = _split(studies, seed, test_share, folds)
         sequences = SEQUENCES if any(len(study.sequences) > 1 for study in studies) else ("flair",)
         work = partial(_write_case, assigned=assigned, sequences=sequences, folder=unfinished, labels=tumor_labels)
-        items = list(_each(work, studies, "writing"))
+        items = list(do_each(work, studies, "writing"))
         datalist: Datalist = {
             "name": source.resolve().name,
             "description": f"{len(items)} cases in the layout {found.layout}",
@@ -154,36 +144,19 @@ def _put_in_place(unfinished: Path, output: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _each(work: Callable[[_Work], _Result], items: Sequence[_Work], title: str) -> Iterator[_Result]:
-    """Yield the results in order; at an error, what has not begun is dropped."""
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
-        yield from tqdm(pool.map(work, items), title, len(items), disable=None, unit="case")
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _examine(found: Found, tumor_labels: Collection[int], skip_bad: bool) -> list[Study]:
     """Read every case; the first bad one ends it, or with ``skip_bad`` is added to ``found.bad``."""
-
-    def examine(case: Case) -> Study | InputError:
-        try:
-            if case.patient.lower() in _RESERVED:
-                raise InputError(f"{case.label[0]}: no patient can be called {case.patient}; rename the files")
-            return examine_case(case, tumor_labels)
-        except InputError as error:
-            return error
-
     if found.bad and not skip_bad:
         raise InputError(found.bad[min(found.bad)])
     studies: list[Study] = []
-    for case, result in zip(found.cases, _each(examine, found.cases, "reading"), strict=True):
-        if isinstance(result, Study):
-            studies.append(result)
-        elif skip_bad:
-            found.bad[case.patient] = str(result)
-        else:
-            raise result
+    with closing(examine_each(found.cases, partial(examine_case, tumor_labels=tumor_labels))) as results:
+        for case, result in results:
+            if isinstance(result, Study):
+                studies.append(result)
+            elif skip_bad:
+                found.bad[case.patient] = str(result)
+            else:
+                raise result
     if not studies:
         raise InputError(f"{found.bad[min(found.bad)]} (so it is with all {len(found.bad)} patients)")
     return studies

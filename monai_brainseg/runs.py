@@ -177,7 +177,9 @@ def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
         InputError: names the file, and the first parameter that differs.
     """
     if not checkpoint.is_file():
-        raise InputError(f"{checkpoint}: no weights there; train some by `run training`, or name a file by --checkpoint")
+        raise InputError(
+            f"{checkpoint}: no weights there; train some by `run training`, or name a file by --checkpoint"
+        )
     try:
         loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
         found = {name: tuple(value.shape) for name, value in loaded.items()}

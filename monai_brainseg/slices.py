@@ -8,7 +8,6 @@ import struct
 import zlib
 from pathlib import Path
 from threading import Lock
-from types import ModuleType
 
 import numpy as np
 import tifffile
@@ -69,13 +68,13 @@ def _decode_png(path: Path) -> np.ndarray:
 
 
 def _decode_itk(path: Path) -> np.ndarray:
+    with _ITK:
+        return _decode_alone(path)
+
+
+def _decode_alone(path: Path) -> np.ndarray:
     import itk  # loads slowly, and most slices do not need it
 
-    with _ITK:
-        return _decode_alone(itk, path)
-
-
-def _decode_alone(itk: ModuleType, path: Path) -> np.ndarray:
     reader = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
     if reader is None:
         raise ValueError("it is no image")

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from monai_brainseg.phantom import write_phantoms
+from monai_brainseg.prepare import prepare
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
@@ -99,3 +102,12 @@ def make_volume() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def prepared_phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder of ten small synthetic patients: two folds of four, and two test patients."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(folder / "slices", 10, seed=1, size=64, slices=8)
+    prepare(folder / "slices", folder / "prepared", test_share=0.2, folds=2, say=lambda line: None)
+    return folder / "prepared"

@@ -23,7 +23,9 @@ def make_batch(count: int = 4, size: tuple[int, int] = (32, 24)) -> dict[str, to
 
 
 def keep_still(**changed: float) -> BatchAugmentation:
-    return BatchAugmentation(**({"flip": 0, "rotate": 0, "scale": 0, "gain": 0, "gamma": 0, "noise": 0, "drop": 0} | changed))
+    return BatchAugmentation(
+        **({"flip": 0, "rotate": 0, "scale": 0, "gain": 0, "gamma": 0, "noise": 0, "drop": 0} | changed)
+    )
 
 
 @settings(max_examples=20, deadline=None)
@@ -36,7 +38,9 @@ def test_warp_looks_up_where_scipy_does_also_in_oblong_slices(angle: float, zoom
     tensor = torch.from_numpy(image)[None, None]
     found, _ = warp(tensor, tensor, torch.from_numpy(matrix).float()[None])
     # SciPy and torch blend differently with the outside within a pixel of the border
-    inside = ndimage.affine_transform(np.pad(np.ones(np.subtract(image.shape, 2)), 1), matrix, centre - matrix @ centre, order=1)
+    inside = ndimage.affine_transform(
+        np.pad(np.ones(np.subtract(image.shape, 2)), 1), matrix, centre - matrix @ centre, order=1
+    )
     assert np.abs(found[0, 0].numpy() - expected)[inside > 0.999].max() < 1e-3
 
 

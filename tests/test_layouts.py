@@ -59,11 +59,15 @@ def test_archive_that_holds_the_tree_twice_counts_each_patient_once(tmp_path: Pa
         "are a second copy of a patient": copies,
         "belong to no patient": ["kaggle_3m/data.csv"],
     }
+    assert not found.bad
 
 
-def test_two_different_folders_of_one_patient_are_bad(tmp_path: Path, make_slices: Make) -> None:
+@pytest.mark.parametrize("difference", ["one slice more", "a file of another size"])
+def test_two_different_folders_of_one_patient_are_bad(difference: str, tmp_path: Path, make_slices: Make) -> None:
     make_slices(tmp_path / "a", "p")
-    make_slices(tmp_path / "b", "p", count=4)
+    other = make_slices(tmp_path / "b", "p", count=4 if difference == "one slice more" else 3)
+    if difference == "a file of another size":
+        (other / "p_2.tif").write_bytes((other / "p_2.tif").read_bytes()[:-1])
     found = find_cases(tmp_path)
     assert not found.cases
     assert f"{tmp_path / 'b' / 'p'}: differs from {tmp_path / 'a' / 'p'}" in found.bad["p"]
@@ -178,6 +182,7 @@ def test_msd_channels_of_one_4d_file(tmp_path: Path) -> None:
     write_dataset(root, {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}, "modality")
     found = find_cases(tmp_path)
     assert found.layout == "msd"
+    assert not found.bad
     assert [case.patient for case in found.cases] == ["BRATS_0002", "BRATS_001"]
     assert list_names(found.cases[1]) == dict.fromkeys(("pre", "flair", "post", "label"), "BRATS_001.nii.gz")
     assert found.cases[1].images["flair"][0].parent.name == "imagesTr"

@@ -7,7 +7,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ import tifffile
 from monai.data import load_decathlon_datalist
 
 from monai_brainseg import volumes
-from monai_brainseg.cases import Case, examine_case, read_images, read_label
+from monai_brainseg.cases import Case, Study, examine_case, read_images, read_label
 from monai_brainseg.cli import main
 from monai_brainseg.errors import InputError
 from monai_brainseg.layouts import find_cases
 from monai_brainseg.prepare import prepare
-from monai_brainseg.splits import Item, read_datalist
+from monai_brainseg.splits import Item, read_datalist, split_by_patient
 from monai_brainseg.volumes import hash_images, read_nifti, write_slices
 
 Make = Callable[..., Path]
@@ -71,6 +72,15 @@ def test_prepared_folder_holds_every_patient_once(tmp_path: Path, make_slices: M
     item = items["TCGA_CS_0000_20000101"]
     assert (item["site"], item["subject"], item["spacing_known"]) == ("CS", "TCGA_CS_0000", False)
     assert (item["replaced"], item["tumor_voxels"]) == ([], 1)
+
+
+def test_parts_are_those_of_split_by_patient(tmp_path: Path, make_slices: Make) -> None:
+    prepare(make_tree(tmp_path / "source", make_slices, 12), tmp_path / "out", seed=5)
+    items = list_items(tmp_path / "out").values()
+    sites = {item["subject"]: item["site"] for item in items}
+    sizes = {item["subject"]: float(item["tumor_voxels"]) for item in items}
+    expected = split_by_patient(sites, sizes, np.random.default_rng(5))
+    assert {item["subject"]: item.get("fold") for item in items} == expected
 
 
 def test_slices_become_volumes_and_slices_again_to_the_pixel(tmp_path: Path, make_slices: Make) -> None:
@@ -195,7 +205,7 @@ def test_channels_of_msd(tmp_path: Path, make_volume: Make) -> None:
     source = tmp_path / "Task01_BrainTumour"
     rng = np.random.default_rng(0)
     for patient in "abc":
-        voxels = rng.random((5, 6, 4, 4)).astype(np.float32)
+        voxels = rng.random((5, 6, 4, 4))
         make_volume(source / "imagesTr" / f"{patient}.nii.gz", voxels=voxels)
         make_volume(source / "labelsTr" / f"{patient}.nii.gz", voxels=rng.integers(0, 4, (5, 6, 4)).astype(np.uint8))
     names = {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}
@@ -203,7 +213,8 @@ def test_channels_of_msd(tmp_path: Path, make_volume: Make) -> None:
     prepare(source, tmp_path / "out", folds=2)
     item = list_items(tmp_path / "out")["c"]
     for file, channel in zip(item["image"], (1, 0, 2), strict=True):
-        np.testing.assert_array_equal(read_nifti(Path(file)).voxels, voxels[..., channel])
+        np.testing.assert_array_equal(read_nifti(Path(file)).voxels, voxels[..., channel].astype(np.float32))
+        assert nib.load(file).get_data_dtype() == np.float32
 
 
 def test_prepared_folder_can_be_prepared_again(tmp_path: Path, make_slices: Make) -> None:
@@ -350,6 +361,27 @@ def test_bad_patient_stops_with_one_line_or_is_left_out(
     prepare(tmp_path / "source", tmp_path / "out", skip_bad=True, **FEW)
     assert sorted(list_items(tmp_path / "out")) == ["a", "c", "d"]
     assert f"left out: b: {caught.value}" in capsys.readouterr().out.splitlines()
+
+
+def test_nothing_more_is_read_after_the_first_bad_patient(
+    tmp_path: Path, make_slices: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(make_slices(tmp_path / "source", "a") / "a_1.tif")
+    for index in range(40):
+        make_slices(tmp_path / "source", f"p{index}")
+    read: list[str] = []
+
+    def examine(case: Case, tumor_labels: Collection[int]) -> Study:
+        read.append(case.patient)
+        time.sleep(0.01)
+        return examine_case(case, tumor_labels)
+
+    monkeypatch.setattr("monai_brainseg.prepare.examine_case", examine)
+    with pytest.raises(InputError, match="a_1.tif"):
+        prepare(tmp_path / "source", tmp_path / "out")
+    at_the_error = len(read)
+    time.sleep(1)
+    assert 0 < len(read) == at_the_error < 20
 
 
 def test_all_patients_bad_is_refused_even_when_they_may_be_skipped(tmp_path: Path, make_slices: Make) -> None:

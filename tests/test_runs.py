@@ -23,14 +23,16 @@ def ask(*overlays: str, **overrides: Any) -> Command:
 
 
 def test_command_line_is_read_as_fire_reads_it() -> None:
-    words = "python -m monai.bundle run training --config_file ['a.yaml','b.yaml'] --fold 2 --learning-rate=1e-3 --resume"
-    command = read_command(words.split())
-    assert command == Command(
-        "training", ("a.yaml", "b.yaml"), {"fold": 2, "learning_rate": 0.001, "resume": True}
+    words = (
+        "python -m monai.bundle run training --config_file ['a.yaml','b.yaml'] --fold 2 --learning-rate=1e-3 --resume"
     )
+    command = read_command(words.split())
+    assert command == Command("training", ("a.yaml", "b.yaml"), {"fold": 2, "learning_rate": 0.001, "resume": True})
 
 
-@pytest.mark.parametrize("words", ["python -m pytest run training", "monailabel start_server", "python -m monai.bundle download"])
+@pytest.mark.parametrize(
+    "words", ["python -m pytest run training", "monailabel start_server", "python -m monai.bundle download"]
+)
 def test_other_programs_are_left_alone(words: str) -> None:
     assert read_command(words.split()) is None
 
@@ -117,7 +119,9 @@ def test_broken_checkpoint_is_refused_by_name(tmp_path: Path, content: bytes) ->
         ("inferring", "inference.yaml", "--dataset_dir tests", "holds no .nii"),
     ],
 )
-def test_the_last_line_says_what_is_wrong_and_the_run_fails(run_id: str, config: str, words: str, said: str, tmp_path: Path) -> None:
+def test_the_last_line_says_what_is_wrong_and_the_run_fails(
+    run_id: str, config: str, words: str, said: str, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", str(CONFIGS / config)]
     command += [*words.split(), "--output_dir", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

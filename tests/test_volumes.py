@@ -282,6 +282,11 @@ def test_hash_is_of_the_voxels_alone() -> None:
     assert hash_images([Volume(changed, np.eye(4), True), same[1]]) != one
 
 
+def test_hash_takes_negative_zero_for_zero() -> None:
+    zeros = np.zeros((2, 2, 2), np.float32)
+    assert hash_images([Volume(-zeros, np.eye(4), True)]) == hash_images([Volume(zeros, np.eye(4), True)])
+
+
 def test_hash_does_not_change_when_flair_stands_in() -> None:
     flair, post = (Volume(np.full((2, 2, 2), value), np.eye(4), True) for value in (1, 2))
     assert hash_images([flair, flair, post]) == hash_images([flair, post])

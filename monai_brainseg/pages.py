@@ -1,0 +1,142 @@
+"""Pages of one file that show figures and pictures without a network: HTML with inline SVG and PNG."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+import numpy as np
+from skimage.measure import find_contours
+from skimage.transform import downscale_local_mean
+
+from monai_brainseg.slices import encode_slice
+
+# A picture's longer side in pixels, at most: 1000 pictures then make a page of 15 MB.
+_PICTURE = 160
+_BINS = 16
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --bar: #3b7dd8; --mark: #ff4d00; --faint: #8882 }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1.5rem }
+h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin: 2rem 0 .6rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem } dt { color: GrayText } dd { margin: 0 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
+th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top }
+td { scroll-margin-top: 3rem; white-space: nowrap } td:last-child { min-width: 14rem; white-space: normal }
+th { background: Canvas; position: sticky; top: 0; z-index: 1 } tbody tr:hover, tr:target { background: var(--faint) }
+ul { margin: 0; padding-left: 1.1rem } figure { margin: 0 } figcaption, .note { color: GrayText; font-size: .85rem }
+details { border-left: 3px solid var(--mark); margin: .4rem 0; padding-left: .8rem } summary { cursor: pointer }
+.charts { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)) }
+.chart { background: var(--faint); width: 100% } .chart text { fill: currentColor; font: 11px system-ui, sans-serif }
+.bar { fill: var(--bar) } .thin { stroke: var(--bar); stroke-width: 1 } .thick { stroke: var(--bar); stroke-width: 4 }
+.dot { fill: currentColor } .slice { background: #000; display: block; max-height: 10rem; width: 8rem }
+.slice:hover { position: relative; transform: scale(3); transform-origin: left center; z-index: 2 }
+.outline { fill: none; stroke: var(--mark); stroke-width: 1.5; vector-effect: non-scaling-stroke }
+"""
+
+
+def make_page(title: str, parts: Iterable[str]) -> bytes:
+    """Return a page of HTML parts; its policy keeps browsers from loading anything else and from running scripts."""
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    head = (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
+    )
+    return (head + "<body>\n" + "\n".join(parts) + "\n</body></html>\n").encode()
+
+
+def list_facts(facts: Mapping[str, str]) -> str:
+    """Return a list of names and what is said of each."""
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items()) + "</dl>"
+
+
+def list_items(items: Iterable[str]) -> str:
+    """Return a list of items, which are HTML; nothing where there are none."""
+    lines = "".join(f"<li>{item}</li>" for item in items)
+    return f"<ul>{lines}</ul>" if lines else ""
+
+
+def make_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; headings are text, and cells are HTML. Rows are anchors, named "row0" and so on."""
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    cells = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
+    body = "\n".join(f'<tr id="row{index}">{row}</tr>' for index, row in enumerate(cells))
+    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+
+
+def draw_slice(image: np.ndarray, mask: np.ndarray, aspect: float, title: str) -> str:
+    """Return SVG of a slice in grey, from its 0.5th to its 99.5th percentile, with the outline of a mask.
+
+    Args:
+        image: ``[row, column]``, of any scale.
+        mask: bool of the same shape.
+        aspect: height of a pixel over its width.
+        title: shown when the mouse rests on it.
+    """
+    rows, columns = image.shape
+    step = math.ceil(max(image.shape) / _PICTURE)
+    low, high = np.percentile(image, (0.5, 99.5))
+    grey = np.clip((image.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1) * 255
+    small = downscale_local_mean(grey[: rows // step * step, : columns // step * step], (step, step))
+    png = base64.b64encode(encode_slice(small.round().astype(np.uint8), ".png")).decode()
+    # A pixel's middle lies at .5; the rim of 0 closes outlines at the border and moves them by one.
+    outlines = ((line - 0.5) * (aspect, 1) for line in find_contours(np.pad(mask, 1).astype(np.float32), 0.5))
+    path = "".join("M" + " ".join(f"{column:.1f},{row:.1f}" for row, column in line) + "z" for line in outlines)
+    return (
+        f'<svg class="slice" viewBox="0 0 {columns} {rows * aspect:.1f}"><title>{escape(title)}</title>'
+        f'<image width="{columns}" height="{rows * aspect:.1f}" preserveAspectRatio="none" '
+        f'href="data:image/png;base64,{png}"/><path class="outline" d="{path}"/></svg>'
+    )
+
+
+def draw_histogram(values: Sequence[float], title: str) -> str:
+    """Return a figure of how many patients have which value; whole numbers that lie close get a bar each."""
+    low, high = min(values), max(values)
+    width = max((high - low) / _BINS, 1 if all(value == int(value) for value in values) else 1e-9)
+    counts, edges = np.histogram(values, np.arange(low - width / 2, high + width, width))
+    bars = "".join(
+        f'<rect class="bar" x="{30 + 360 * i / len(counts):.1f}" y="{130 - 110 * n / counts.max():.1f}" '
+        f'width="{352 / len(counts):.1f}" height="{110 * n / counts.max():.1f}">'
+        f"<title>about {_round((edges[i] + edges[i + 1]) / 2)}: {n}</title></rect>"
+        for i, n in enumerate(counts)
+    )
+    ticks = f'<text x="30" y="146">{_round(low)}</text><text x="390" y="146" text-anchor="end">{_round(high)}</text>'
+    return _frame(f'{bars}{ticks}<text x="26" y="26" text-anchor="end">{counts.max()}</text>', title)
+
+
+def draw_ranges(ranges: Mapping[str, Sequence[float]], title: str) -> str:
+    """Return a figure with a stroke a patient: percentiles 1 to 99 thin, 25 to 75 thick, the median a dot.
+
+    Args:
+        ranges: these five percentiles of each patient, in rising order.
+        title: the caption.
+    """
+    low = min(values[0] for values in ranges.values())
+    high = max(values[-1] for values in ranges.values())
+    strokes = []
+    for index, (name, values) in enumerate(sorted(ranges.items(), key=lambda item: item[1][2])):
+        x = 36 + 354 * (index + 0.5) / len(ranges)
+        y = [130 - 110 * (value - low) / max(high - low, 1e-12) for value in values]
+        strokes.append(
+            f"<g><title>{escape(name)}: {', '.join(map(_round, values))}</title>"
+            f'<path class="thin" d="M{x:.1f},{y[0]:.1f}V{y[4]:.1f}"/><path class="thick" '
+            f'd="M{x:.1f},{y[1]:.1f}V{y[3]:.1f}"/><circle class="dot" cx="{x:.1f}" cy="{y[2]:.1f}" r="1.6"/></g>'
+        )
+    ticks = "".join(
+        f'<text x="30" y="{y}" text-anchor="end">{_round(value)}</text>' for value, y in ((low, 134), (high, 26))
+    )
+    return _frame("".join(strokes) + ticks, title)
+
+
+def _round(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _frame(drawing: str, title: str) -> str:
+    return (
+        f'<figure><svg class="chart" viewBox="0 0 400 152">{drawing}</svg><figcaption>{escape(title)}</figcaption>'
+        "</figure>"
+    )

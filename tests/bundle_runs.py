@@ -1,0 +1,42 @@
+"""Running the real bundles quickly: the configs as they are, with a narrow network and few steps."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+CONFIGS = Path("bundles/brainseg_unet/configs")
+NARROW = {"network_def::channels": [4, 8, 8, 8, 8]}
+QUICK = NARROW | {"patch_size": [32, 32], "epochs": 2, "val_interval": 1, "volume_visits": 1, "cache_num": 20}
+
+
+def build(config: str, workflow_type: str, dataset: Path, output: Path, **overrides: Any) -> ConfigWorkflow:
+    """Return a workflow of a config of the U-Net bundle, initialized."""
+    workflow = ConfigWorkflow(
+        config_file=str(CONFIGS / config),
+        workflow_type=workflow_type,
+        run_id={"train": "training", "infer": "inferring"}[workflow_type],
+        logging_file=str(CONFIGS / "logging.conf"),
+        dataset_dir=str(dataset),
+        output_dir=str(output),
+        **overrides,
+    )
+    workflow.initialize()
+    return workflow
+
+
+def command(run_id: str, config: str, dataset: Path, output: Path, *words: str, **overrides: Any) -> list[str]:
+    """Return the words of a ``python -m monai.bundle run`` of the U-Net bundle."""
+    files = [str(CONFIGS / config), *(word for word in words if word.endswith(".yaml"))]
+    options = {"config_file": files, "dataset_dir": dataset, "output_dir": output, **overrides}
+    start = [sys.executable, "-m", "monai.bundle", "run", run_id]
+    return start + [text for name, value in options.items() for text in (f"--{name}", str(value))]
+
+
+def run(*arguments: Any, **overrides: Any) -> subprocess.CompletedProcess[str]:
+    """Run ``command(...)`` to its end and return it with its output; the caller looks at the exit code."""
+    return subprocess.run(command(*arguments, **overrides), capture_output=True, text=True, check=False)

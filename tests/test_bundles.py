@@ -1,0 +1,243 @@
+"""The bundles as MONAI sees them: layout, properties, and short runs of the real configs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+from bundle_runs import CONFIGS, NARROW, QUICK, build, run
+from monai.bundle import ConfigParser
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+BUNDLE = CONFIGS.parent
+METADATA_KEYS = {  # what the 2024-07-25 schema requires; MONAI's own check downloads it
+    "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "required_packages_version",
+    "task", "description", "authors", "copyright", "network_data_format",
+}  # fmt: skip
+AFFINES = {
+    "LPS": np.diag([-1.0, -1.0, 3.0, 1.0]),
+    "RAS": np.diag([1.0, 1.0, 3.0, 1.0]),
+    "oblique": np.array([[-0.96, 0.1, 0.6, 90], [-0.12, -0.95, 0.7, 80], [-0.2, 0.24, 2.8, -40], [0, 0, 0, 1.0]]),
+    "sagittal": np.array([[0.0, 0, 2, 3], [-1, 0, 0, 4], [0, -1, 0, 5], [0, 0, 0, 1]]),
+}
+
+
+def load(config: str) -> dict:
+    return ConfigParser.load_config_file(CONFIGS / config)
+
+
+@pytest.fixture(scope="module")
+def weights(prepared_phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a narrow network after two epochs: a mask of theirs is no good, but it is not empty."""
+    output = tmp_path_factory.mktemp("trained")
+    done = run("training", "train.yaml", prepared_phantoms, output, **QUICK)
+    assert done.returncode == 0, done.stderr
+    return output / "models" / "model.pt"
+
+
+def infer(dataset: Path, weights: Path, output: Path, **overrides: object) -> None:
+    options = NARROW | {"patch_size": [32, 32], "remove_small": False} | overrides
+    build("inference.yaml", "infer", dataset, output, checkpoint=str(weights), **options).run()
+
+
+@pytest.mark.parametrize(("config", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")])
+def test_bundle_has_every_property_that_monai_asks_for(
+    config: str, kind: str, prepared_phantoms: Path, weights: Path, tmp_path: Path
+) -> None:
+    known = {"infer": {"checkpoint": str(weights), **NARROW}, "train": {}}
+    assert build(config, kind, prepared_phantoms, tmp_path, **known[kind]).check_properties() == []
+
+
+def test_bundle_has_the_model_zoo_layout() -> None:
+    for file in (
+        "LICENSE",
+        "docs/README.md",
+        "docs/data_license.txt",
+        "models",
+        "configs/metadata.json",
+        "configs/logging.conf",
+    ):
+        assert (BUNDLE / file).exists(), file
+    assert "Apache License" in (BUNDLE / "LICENSE").read_text()
+
+
+def test_metadata_has_every_key_of_the_schema_and_its_changelog_the_version() -> None:
+    metadata = json.loads((CONFIGS / "metadata.json").read_text())
+    assert METADATA_KEYS - {"required_packages_version"} <= set(metadata)
+    assert "required_packages_version" in metadata or "optional_packages_version" in metadata
+    assert metadata["version"] in metadata["changelog"]
+    formats = metadata["network_data_format"]
+    assert next(iter(formats["inputs"])) == "image"
+    assert formats["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "tumor"}
+    assert formats["inputs"]["image"]["num_channels"] == load("inference.yaml")["network_def"]["in_channels"]
+
+
+def test_inference_needs_monai_alone() -> None:
+    names = [line for line in (CONFIGS / "inference.yaml").read_text().splitlines() if not line.startswith("#")]
+    assert not any("monai_brainseg" in line for line in names)
+
+
+def test_configs_of_the_bundle_agree_on_network_and_preprocessing() -> None:
+    train, evaluate, inference = load("train.yaml"), load("evaluate.yaml"), load("inference.yaml")
+    for name in ("network_def", "patch_size", "bundle_root"):
+        assert train[name] == evaluate[name] == inference[name], name
+    for name in ("postprocessing", "inferer", "case_name", "min_voxels"):
+        assert evaluate[name] == inference[name], name
+    training = [*train["reading"], *train["normalizing"], train["validate"]["deterministic_transforms"][0]]
+    plain = [{**step, "keys": "image"} for step in training if "image" in step["keys"]]  # inference has no label
+    assert plain == inference["preprocessing"]["transforms"]
+    scored = [{**step, "keys": "image"} for step in evaluate["preprocessing"]["transforms"] if "image" in step["keys"]]
+    assert scored == plain
+
+
+def test_each_config_opens_with_purpose_command_and_time() -> None:
+    files = [*CONFIGS.glob("*.yaml"), *Path("configs").rglob("*.yaml")]
+    assert len(files) >= 5
+    for file in files:
+        header = file.read_text().split("\n\n")[0] if file.parent.name != "x" else ""
+        comments = [line for line in file.read_text().splitlines() if line.startswith("#")]
+        assert header.startswith("# ")
+        assert any("monai.bundle run" in line for line in comments), file
+
+
+def test_training_writes_weights_state_record_and_dashboard(weights: Path) -> None:
+    output = weights.parent.parent
+    assert sorted(item.name for item in output.iterdir()) == [
+        "config.yaml",
+        "last.pt",
+        "models",
+        "run.json",
+        "tensorboard",
+    ]
+    record = json.loads((output / "run.json").read_text())
+    assert record["seed"] == 0
+    assert {"monai", "torch", "monai-brainseg"} <= set(record["versions"])
+    assert yaml.safe_load((output / "config.yaml").read_text())["epochs"] == QUICK["epochs"]
+    events = EventAccumulator(str(output / "tensorboard"))
+    events.Reload()
+    wanted = {"train_loss", "val_loss", "val_mean_dice", "val_mean_iou", "learning_rate", "images_per_second"}
+    assert wanted <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("val_mean_dice")] == [1, 2]
+
+
+def test_config_kept_with_a_run_runs_again(weights: Path, prepared_phantoms: Path, tmp_path: Path) -> None:
+    config = ConfigParser.load_config_file(weights.parent.parent / "config.yaml")
+    assert config["network_def"]["channels"] == QUICK["network_def::channels"]
+    assert config["dataset_dir"] == str(prepared_phantoms)
+
+
+def test_evaluating_scores_each_test_patient_and_writes_its_mask(
+    weights: Path, prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    done = run(
+        "evaluating", "evaluate.yaml", prepared_phantoms, tmp_path, checkpoint=weights, patch_size=[32, 32], **NARROW
+    )
+    assert done.returncode == 0, done.stderr
+    patients = [item["patient"] for item in json.loads((prepared_phantoms / "datalist.json").read_text())["test"]]
+    assert sorted(file.name for file in tmp_path.glob("*.nii.gz")) == sorted(f"{name}.nii.gz" for name in patients)
+    rows = (tmp_path / "val_mean_dice_raw.csv").read_text().splitlines()[1:]
+    for row in rows:
+        name, dice, _ = row.split(",")
+        patient = Path(name).name.removesuffix("_0000.nii.gz")
+        mask = np.asarray(nib.load(tmp_path / f"{patient}.nii.gz").dataobj)
+        truth = np.asarray(nib.load(prepared_phantoms / "labelsTs" / f"{patient}.nii.gz").dataobj)
+        assert float(dice) == pytest.approx(2 * (mask * truth).sum() / (mask.sum() + truth.sum()), abs=1e-5)
+    assert len(rows) == len(patients) == 2
+
+
+@pytest.mark.parametrize("name", AFFINES)
+@pytest.mark.parametrize("shape", [(64, 64, 8), (61, 75, 9), (33, 40, 2)])
+def test_mask_lies_on_the_grid_of_its_input(
+    weights: Path, tmp_path: Path, name: str, shape: tuple[int, int, int]
+) -> None:
+    voxels = np.random.default_rng(0).integers(0, 900, shape).astype(np.int16)
+    (tmp_path / "in").mkdir()
+    nib.save(nib.Nifti1Image(voxels, AFFINES[name]), tmp_path / "in" / "case.nii.gz")
+    infer(tmp_path / "in", weights, tmp_path / "out")
+    mask = nib.load(tmp_path / "out" / "case.nii.gz")
+    assert mask.shape == shape
+    assert mask.get_data_dtype() == np.uint8
+    assert np.allclose(mask.affine, AFFINES[name], atol=1e-5)
+    assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 1}
+
+
+def test_turned_patient_gets_the_same_mask_turned(weights: Path, prepared_phantoms: Path, tmp_path: Path) -> None:
+    source = nib.load(sorted((prepared_phantoms / "imagesTs").glob("*_0001.nii.gz"))[0])
+    turned = source.as_reoriented(np.array([[2, 1], [0, -1], [1, -1]]))
+    (tmp_path / "in").mkdir()
+    nib.save(source, tmp_path / "in" / "straight.nii.gz")
+    nib.save(turned, tmp_path / "in" / "turned.nii.gz")
+    infer(tmp_path / "in", weights, tmp_path / "out")
+    straight, back = nib.load(tmp_path / "out/straight.nii.gz"), nib.load(tmp_path / "out/turned.nii.gz")
+    assert back.shape == turned.shape != source.shape
+    one = np.asarray(straight.dataobj)
+    other = np.asarray(nib.as_closest_canonical(back).dataobj)
+    expected = np.asarray(nib.as_closest_canonical(straight).dataobj)
+    assert one.any()
+    assert np.array_equal(other, expected)
+
+
+def test_one_file_three_files_and_a_4d_file_of_a_case_give_one_mask(
+    weights: Path, prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    files = sorted((prepared_phantoms / "imagesTs").glob("*.nii.gz"))[:3]
+    images = [nib.load(file) for file in files]
+    (tmp_path / "in").mkdir()
+    for number, image in enumerate(images):
+        nib.save(image, tmp_path / "in" / f"three_000{number}.nii.gz")
+    stacked = np.stack([np.asarray(image.dataobj) for image in images], -1)
+    nib.save(nib.Nifti1Image(stacked, images[0].affine), tmp_path / "in" / "four.d.nii")
+    nib.save(images[1], tmp_path / "in" / "flair [1].nii.gz")
+    infer(tmp_path / "in", weights, tmp_path / "out")
+    found = sorted(file.name for file in (tmp_path / "out").glob("*.nii.gz"))
+    assert found == ["flair [1].nii.gz", "four.d.nii.gz", "three.nii.gz"]
+    three, four = (np.asarray(nib.load(tmp_path / "out" / name).dataobj) for name in ("three.nii.gz", "four.d.nii.gz"))
+    assert np.array_equal(three, four)
+
+
+def test_two_patients_never_overwrite_each_other(weights: Path, prepared_phantoms: Path, tmp_path: Path) -> None:
+    infer(prepared_phantoms, weights, tmp_path, part="all")
+    patients = {file.name[:-12] for file in prepared_phantoms.glob("images*/*_0000.nii.gz")}
+    assert {file.name.removesuffix(".nii.gz") for file in tmp_path.glob("*.nii.gz")} == patients
+    assert len(patients) == 10
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    assert {f"tumor_voxels/{patient}" for patient in patients} == set(events.Tags()["scalars"])
+    assert len(events.Images(events.Tags()["images"][0])) == 10
+
+
+def test_postprocessing_steps_are_named_and_can_be_switched_off() -> None:
+    parser = ConfigParser(load("inference.yaml"))
+    parser.update({"fill_holes": False, "remove_small": False, "output_dir": "nowhere"})
+    plain = parser.get_parsed_content("postprocessing").transforms
+    parser = ConfigParser(load("inference.yaml"))
+    parser.update({"output_dir": "nowhere"})
+    full = parser.get_parsed_content("postprocessing").transforms
+    names = [type(step).__name__ for step in full]
+    assert names[3:5] == ["FillHolesd", "RemoveSmallObjectsd"]
+    assert [type(step).__name__ for step in plain] == names[:3] + names[5:]
+
+
+def test_holes_are_filled_and_specks_removed() -> None:
+    parser = ConfigParser(load("inference.yaml"))
+    steps = parser.get_parsed_content("postprocessing::transforms")[3:5]
+    mask = torch.zeros(1, 20, 20, 10)
+    mask[0, 3:12, 3:12, 2:9] = 1
+    whole = mask.clone()
+    mask[0, 6, 6, 5] = 0
+    mask[0, 16:18, 16:18, 1] = 1
+    data = {"pred": mask}
+    for step in steps:
+        data = step(data)
+    assert torch.equal(torch.as_tensor(data["pred"]), whole)
+
+
+def test_caches_are_filled_by_one_thread() -> None:
+    """MONAI's NIfTI reader keeps the files of its last call in itself: threads that share it mix up cases."""
+    train = ConfigParser(load("train.yaml"))
+    assert train["train::dataset::num_workers"] == train["validate::dataset::num_workers"] == 0

@@ -1,0 +1,174 @@
+"""Seeding, summaries and checkpoints, on real trainings of the real config."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bundle_runs import QUICK, build, command, run
+from ignite.engine import Engine, Events
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.handlers import EpochSeeding
+
+EPOCHS = 4
+
+
+class Interruption(Exception):
+    """Stands for whatever ends a training in the middle of an epoch."""
+
+
+def train(dataset: Path, output: Path, stop_in: int | None = None, **overrides: Any) -> dict[str, torch.Tensor]:
+    """Train in this process, to the end or into epoch ``stop_in``, and return the weights that ``last.pt`` holds."""
+    workflow = build("train.yaml", "train", dataset, output, **(QUICK | {"epochs": EPOCHS} | overrides))
+    if stop_in is not None:
+
+        @workflow.trainer.on(Events.ITERATION_COMPLETED)
+        def stop(engine: Engine) -> None:
+            if engine.state.epoch == stop_in:
+                raise Interruption
+
+        with pytest.raises(RuntimeError) as stopped:
+            workflow.run()
+        assert isinstance(stopped.value.__cause__, Interruption)
+    else:
+        workflow.run()
+    return torch.load(output / "last.pt", weights_only=True)
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    """Compare nested states to the bit."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            assert_equal(left, right)
+    else:
+        assert one == other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_training_equals_the_uninterrupted_one_to_the_bit(
+    prepared_phantoms: Path, tmp_path: Path, workers: int
+) -> None:
+    whole = train(prepared_phantoms, tmp_path / "whole", num_workers=workers)
+    train(prepared_phantoms, tmp_path / "parts", stop_in=3, num_workers=workers)
+    resumed = train(prepared_phantoms, tmp_path / "parts", num_workers=workers, resume=True)
+    assert whole["epoch"] == EPOCHS
+    assert_equal(resumed, whole)
+    assert_equal(
+        torch.load(tmp_path / "parts/models/model.pt", weights_only=True),
+        torch.load(tmp_path / "whole/models/model.pt", weights_only=True),
+    )
+
+
+@pytest.mark.slow
+def test_same_seed_gives_the_same_weights_and_another_seed_others(prepared_phantoms: Path, tmp_path: Path) -> None:
+    first, second, other = (
+        train(prepared_phantoms, tmp_path / str(number), seed=seed, epochs=1)["network"]
+        for number, seed in enumerate((5, 5, 6))
+    )
+    assert_equal(first, second)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_resuming_with_another_network_or_fold_is_refused_by_name(prepared_phantoms: Path, tmp_path: Path) -> None:
+    train(prepared_phantoms, tmp_path, epochs=1)
+    for changed, name in (
+        ({"fold": 1}, "fold"),
+        ({"epochs": 2}, "epochs"),
+        ({"network_def::channels": [4, 8, 8, 8, 16]}, "network"),
+    ):
+        with pytest.raises(RuntimeError) as refused:
+            train(prepared_phantoms, tmp_path, resume=True, **changed)
+        assert isinstance(refused.value.__cause__, InputError)
+        assert f"another {name}" in str(refused.value.__cause__)
+
+
+@pytest.mark.slow
+def test_model_file_holds_weights_and_hashes_of_every_patient_it_has_seen(
+    prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    train(prepared_phantoms, tmp_path, epochs=1)
+    model = torch.load(tmp_path / "models/model.pt", weights_only=True)
+    assert set(model) == {"model", "seen"}
+    assert len(set(model["seen"])) == 8
+    assert not any(name.startswith("module.") for name in model["model"])
+
+
+@pytest.mark.slow
+def test_killed_run_resumes_a_finished_one_says_so_and_nothing_to_resume_too(
+    prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    options = QUICK | {"epochs": 6}
+    process = subprocess.Popen(
+        command("training", "train.yaml", prepared_phantoms, tmp_path, resume=True, **options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "Epoch[3] Complete" in line:
+            break
+    process.kill()
+    process.wait()
+    assert "nothing to resume" in said
+    epoch = torch.load(tmp_path / "last.pt", weights_only=True)["epoch"]
+    assert epoch >= 2
+    done = run("training", "train.yaml", prepared_phantoms, tmp_path, resume=True, **options)
+    assert done.returncode == 0, done.stderr
+    assert f"after epoch {epoch}" in done.stdout
+    again = run("training", "train.yaml", prepared_phantoms, tmp_path, resume=True, **options)
+    assert again.returncode == 0, again.stderr
+    assert "is finished" in again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_leaves_with_one_line_and_a_whole_checkpoint(
+    prepared_phantoms: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    options = QUICK | {"epochs": 400, "patience": 1000}
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            command("training", "train.yaml", prepared_phantoms, tmp_path, **options),
+            stdout=log,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not (tmp_path / "last.pt").is_file():
+            time.sleep(0.1)
+            assert process.poll() is None
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name}" in stderr.strip().splitlines()[-1]
+    assert "Traceback" not in stderr
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] >= 1
+    assert not list(tmp_path.rglob(".*unfinished*"))
+
+
+def test_epoch_seeding_depends_on_seed_epoch_and_rank_alone() -> None:
+    def draw(seed: int, epoch: int, rank: int) -> float:
+        engine = Engine(lambda engine, batch: None)
+        engine.state.epoch, engine.state.rank = epoch, rank
+        EpochSeeding(seed, [])(engine)
+        return float(torch.rand(1))
+
+    assert draw(0, 1, 0) == draw(0, 1, 0)
+    assert len({draw(*key) for key in ((0, 1, 0), (1, 1, 0), (0, 2, 0), (0, 1, 1))}) == 4
