@@ -88,32 +88,32 @@ def find_problems(profiles: Sequence[Profile], items: Mapping[str, Item] | None 
     return sorted(found, key=lambda finding: (kinds.index(finding.kind), finding.patient))
 
 
-def _note(profile: Profile, kind: str, problem: str, mask: bool = False) -> Finding:
+def _note(profile: Profile, kind: str, problem: str, of: str = "flair") -> Finding:
     case = profile.study.case
-    files = case.label if mask else case.images["flair"]
+    files = case.label if of == "mask" else case.images[of]
     return Finding(case.patient, files[0] if len(files) == 1 else files[0].parent, kind, problem)
 
 
 def _look_at_mask(profile: Profile) -> Iterable[Finding]:
     if not profile.study.tumor_voxels:
-        yield _note(profile, "no tumour", "its mask is empty", mask=True)
+        yield _note(profile, "no tumour", "its mask is empty", of="mask")
     if profile.outside > _OUTSIDE:
-        yield _note(profile, "mask outside the head", f"{profile.outside:.1%} of its tumour lie outside", mask=True)
+        yield _note(profile, "mask outside the head", f"{profile.outside:.1%} of its tumour lie outside", of="mask")
     if profile.darker is not None and profile.darker < _DARKER:
         brighter = f"its tumour is brighter in FLAIR than only {profile.darker:.0%} of the head"
-        yield _note(profile, "dark tumour", brighter, mask=True)
+        yield _note(profile, "dark tumour", brighter, of="mask")
     if profile.tumor_share > _HUGE:
-        yield _note(profile, "huge tumour", f"its tumour is {profile.tumor_share:.0%} of the head", mask=True)
+        yield _note(profile, "huge tumour", f"its tumour is {profile.tumor_share:.0%} of the head", of="mask")
 
 
 def _look_at_images(profile: Profile) -> Iterable[Finding]:
     case = profile.study.case
     for sequence, values in profile.intensities.items():
         if values[0] == values[-1]:
-            yield _note(profile, "empty sequence", f"{sequence} is {values[0]:g} all over")
+            yield _note(profile, "empty sequence", f"{sequence} is {values[0]:g} all over", sequence)
         elif profile.clipped[sequence] > _CLIPPED:
             share = f"{profile.clipped[sequence]:.0%} of the head in {sequence} have its highest value"
-            yield _note(profile, "clipped", share)
+            yield _note(profile, "clipped", share, sequence)
     for kind, problem in (("replaced", "a copy of FLAIR in place of"), ("missing", "no")):
         lacking = [s for s in ("pre", "post") if s not in profile.study.sequences]
         named = [s for s in lacking if (s in case.images) == (kind == "replaced")]
@@ -166,7 +166,7 @@ def _compare_record(profile: Profile, item: Item) -> Iterable[Finding]:
         yield _note(profile, "changed", "its images are not those that the datalist was written for")
     elif item.get("tumor_voxels", study.tumor_voxels) != study.tumor_voxels:
         said = f"its tumour has {study.tumor_voxels} voxels, and {item['tumor_voxels']} in the datalist"
-        yield _note(profile, "changed", said, mask=True)
+        yield _note(profile, "changed", said, of="mask")
 
 
 def _find_unlike(profiles: Sequence[Profile]) -> Iterable[Finding]:
@@ -201,9 +201,9 @@ def _find_other_scales(profiles: Sequence[Profile]) -> Iterable[Finding]:
         for profile, low, high in ranges:
             said = f"{sequence} runs from {low:.4g} to {high:.4g} in the head, in the median patient over {usual:.4g}"
             if 0 < high - low < usual / 2:
-                yield _note(profile, "dark", said)
+                yield _note(profile, "dark", said, sequence)
             elif high - low > 2 * usual > 0:
-                yield _note(profile, "bright", said)
+                yield _note(profile, "bright", said, sequence)
 
 
 def _is_twice(lengths: Sequence[float] | None, usual: np.ndarray) -> bool:

@@ -173,28 +173,37 @@ class Checkpoints:
             return
         best, counter = self.evaluator.state, self.early_stop._handler
         if best.best_metric_epoch > self.written_best:
-            with write_beside(self.best) as path:
-                torch.save({"model": self.stateful["network"].state_dict(), "seen": self.seen}, path)
+            write_checkpoint({"model": self.stateful["network"].state_dict(), "seen": self.seen}, self.best)
             self.written_best = best.best_metric_epoch
-        with write_beside(self.last) as path:
-            torch.save(
-                {name: item.state_dict() for name, item in self.stateful.items()}
-                | {
-                    "epoch": engine.state.epoch,
-                    "identity": self.identity,
-                    "best_metric": float(best.best_metric),
-                    "best_metric_epoch": best.best_metric_epoch,
-                    "stop_score": counter.best_score,
-                    "stop_counter": counter.counter,
-                },
-                path,
-            )
+        state = {name: item.state_dict() for name, item in self.stateful.items()} | {
+            "epoch": engine.state.epoch,
+            "identity": self.identity,
+            "best_metric": float(best.best_metric),
+            "best_metric_epoch": best.best_metric_epoch,
+            "stop_score": counter.best_score,
+            "stop_counter": counter.counter,
+        }
+        write_checkpoint(state, self.last)
 
     def _finish(self, engine: Engine) -> None:
         best = self.evaluator.state
         if engine.state.rank == 0:
             logger.info("best %s %.4f in epoch %d", best.key_metric_name, best.best_metric, best.best_metric_epoch)
             logger.info("weights: %s", self.best)
+
+
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Save beside and rename.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full; torch says neither in so many words.
+    """
+    try:
+        with write_beside(path) as unfinished:
+            torch.save(content, unfinished)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be written ({reason}); free space or name another --output_dir") from error
 
 
 def stop_on_signals(engine: Engine, last: Path) -> None:

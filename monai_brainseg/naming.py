@@ -17,7 +17,10 @@ _SPELLINGS = {
 }
 ROLES = {spelling: role for role, spellings in _SPELLINGS.items() for spelling in spellings}
 
-_SITES = (re.compile(r"TCGA[_-](\w\w)[_-]"), re.compile(r"brats\d\d_(?!training|validation|testing)([^_]+)_", re.I))
+_SITES = (
+    re.compile(r"(?:TCGA|PHANTOM)[_-]([A-Z0-9]+)[_-]"),
+    re.compile(r"brats\d\d_(?!training|validation|testing)([^_]+)_", re.I),
+)
 # The date of TCGA's study and the time point of BraTS since 2023 follow the person.
 _SUBJECTS = (re.compile(r"(TCGA[_-]\w\w[_-]\w{4})[_-]\d{8}"), re.compile(r"(BraTS-\w+-\d{5})-\d{3}"))
 

@@ -37,6 +37,11 @@ details { border-left: 3px solid var(--mark); margin: .4rem 0; padding-left: .8r
 """
 
 
+def format_number(value: float) -> str:
+    """Return a number with three digits or more, without an exponent where it is large."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def make_page(title: str, parts: Iterable[str]) -> bytes:
     """Return a page of HTML parts; its policy keeps browsers from loading anything else and from running scripts."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -80,14 +85,15 @@ def draw_slice(image: np.ndarray, mask: np.ndarray, aspect: float, title: str) -
     step = math.ceil(max(image.shape) / _PICTURE)
     low, high = np.percentile(image, (0.5, 99.5))
     grey = np.clip((image.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1) * 255
-    small = downscale_local_mean(grey[: rows // step * step, : columns // step * step], (step, step))
+    small = downscale_local_mean(np.pad(grey, [(0, -length % step) for length in grey.shape], "edge"), (step, step))
+    height, width = small.shape[0] * step * aspect, small.shape[1] * step
     png = base64.b64encode(encode_slice(small.round().astype(np.uint8), ".png")).decode()
     # A pixel's middle lies at .5; the rim of 0 closes outlines at the border and moves them by one.
     outlines = ((line - 0.5) * (aspect, 1) for line in find_contours(np.pad(mask, 1).astype(np.float32), 0.5))
     path = "".join("M" + " ".join(f"{column:.1f},{row:.1f}" for row, column in line) + "z" for line in outlines)
     return (
         f'<svg class="slice" viewBox="0 0 {columns} {rows * aspect:.1f}"><title>{escape(title)}</title>'
-        f'<image width="{columns}" height="{rows * aspect:.1f}" preserveAspectRatio="none" '
+        f'<image width="{width}" height="{height:.1f}" preserveAspectRatio="none" '
         f'href="data:image/png;base64,{png}"/><path class="outline" d="{path}"/></svg>'
     )
 
@@ -100,11 +106,10 @@ def draw_histogram(values: Sequence[float], title: str) -> str:
     bars = "".join(
         f'<rect class="bar" x="{30 + 360 * i / len(counts):.1f}" y="{130 - 110 * n / counts.max():.1f}" '
         f'width="{352 / len(counts):.1f}" height="{110 * n / counts.max():.1f}">'
-        f"<title>about {_round((edges[i] + edges[i + 1]) / 2)}: {n}</title></rect>"
+        f"<title>about {format_number((edges[i] + edges[i + 1]) / 2)}: {n}</title></rect>"
         for i, n in enumerate(counts)
     )
-    ticks = f'<text x="30" y="146">{_round(low)}</text><text x="390" y="146" text-anchor="end">{_round(high)}</text>'
-    return _frame(f'{bars}{ticks}<text x="26" y="26" text-anchor="end">{counts.max()}</text>', title)
+    return _frame(bars + _write(30, 146, low, "start") + _write(390, 146, high) + _write(26, 26, counts.max()), title)
 
 
 def draw_ranges(ranges: Mapping[str, Sequence[float]], title: str) -> str:
@@ -121,18 +126,15 @@ def draw_ranges(ranges: Mapping[str, Sequence[float]], title: str) -> str:
         x = 36 + 354 * (index + 0.5) / len(ranges)
         y = [130 - 110 * (value - low) / max(high - low, 1e-12) for value in values]
         strokes.append(
-            f"<g><title>{escape(name)}: {', '.join(map(_round, values))}</title>"
+            f"<g><title>{escape(name)}: {', '.join(map(format_number, values))}</title>"
             f'<path class="thin" d="M{x:.1f},{y[0]:.1f}V{y[4]:.1f}"/><path class="thick" '
             f'd="M{x:.1f},{y[1]:.1f}V{y[3]:.1f}"/><circle class="dot" cx="{x:.1f}" cy="{y[2]:.1f}" r="1.6"/></g>'
         )
-    ticks = "".join(
-        f'<text x="30" y="{y}" text-anchor="end">{_round(value)}</text>' for value, y in ((low, 134), (high, 26))
-    )
-    return _frame("".join(strokes) + ticks, title)
+    return _frame("".join(strokes) + _write(30, 134, low) + _write(30, 26, high), title)
 
 
-def _round(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def _write(x: int, y: int, number: float, anchor: str = "end") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{format_number(number)}</text>'
 
 
 def _frame(drawing: str, title: str) -> str:

@@ -56,7 +56,8 @@ def prepare(
     Raises:
         InputError: an option, a file or the output cannot be used; the message names it and the remedy.
     """
-    _check_options(layout, tumor_labels, test_share, folds, seed)
+    check_reading(layout, tumor_labels)
+    _check_splitting(test_share, folds, seed)
     output = output.resolve()
     _check_output(source.resolve(), output, overwrite)
     found = find_cases(source, layout, naming)
@@ -86,17 +87,21 @@ def prepare(
     say(f"wrote {output}")
 
 
-def _check_options(layout: str, tumor_labels: Collection[int], test_share: float, folds: int, seed: int) -> None:
+def check_reading(layout: str, tumor_labels: Collection[int]) -> None:
+    """Refuse a layout that there is not, and labels that cannot be tumour, by an ``InputError``."""
     if layout not in ("auto", *LAYOUTS):
         raise InputError(f"--layout {layout}: unknown; choose auto, {', '.join(LAYOUTS)}")
+    if any(label < 1 for label in tumor_labels):
+        raise InputError(f"--tumor-labels {min(tumor_labels)}: 0 is background; name labels above 0")
+
+
+def _check_splitting(test_share: float, folds: int, seed: int) -> None:
     if not 0 <= test_share < 1:
         raise InputError(f"--test-share {test_share:g}: is no share; give 0 or more and less than 1, such as 0.15")
     if folds < 2:
         raise InputError(f"--folds {folds}: leaves nothing to train on; give 2 or more")
     if seed < 0:
         raise InputError(f"--seed {seed}: is negative; give 0 or more")
-    if any(label < 1 for label in tumor_labels):
-        raise InputError(f"--tumor-labels {min(tumor_labels)}: 0 is background; name labels above 0")
 
 
 def _check_output(source: Path, output: Path, overwrite: bool) -> None:

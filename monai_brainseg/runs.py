@@ -18,8 +18,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -30,6 +32,7 @@ from monai.bundle import ConfigParser
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.splits import read_datalist
+from monai_brainseg.volumes import read_nifti
 
 # Arguments of monai.bundle's `run` itself; everything else on its command line is an override.
 RUN_ARGUMENTS = {"run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"}
@@ -98,7 +101,7 @@ def check_command(command: Command) -> None:
     for name, value in command.overrides.items():
         if not _is_known(name, merged):
             raise InputError(f"--{name}: no such id in the config{_suggest(name, merged)}")
-        _check_type(name, value, merged[name.lstrip("+")] if name.lstrip("+") in merged else None)
+        _check_type(name, value, merged.get(name.lstrip("+"), None))
 
 
 def _is_known(name: str, config: ConfigParser) -> bool:
@@ -113,7 +116,7 @@ def _suggest(name: str, config: ConfigParser) -> str:
 
 
 def _check_type(name: str, value: Any, default: Any) -> None:
-    """Refuse a value whose type is not its default's; expressions and files (``$``, ``@``, ``%``) are MONAI's to judge."""
+    """Refuse a value whose type is not its default's; expressions and files (``$``, ``@``, ``%``) are MONAI's."""
     if isinstance(value, str) and value[:1] in ("$", "@", "%"):
         return
     if isinstance(value, str) and value.lower() in ("true", "false"):
@@ -157,8 +160,43 @@ def start_run(
             check_checkpoint(Path(checkpoint), network)
         if int(os.environ.get("RANK", "0")) == 0:
             _record(command, Path(output_dir), fresh)
+        sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist))
     except (InputError, OSError) as error:
         sys.exit(f"{command.run_id}: {error}")
+
+
+def _leave(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None, *, run_id: str, datalist: Path
+) -> None:
+    """End the process as ``sys.excepthook``: one line for what is the user's to mend, a traceback for a bug."""
+    reason = explain(error, datalist)
+    if reason is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"{run_id}: {reason}", file=sys.stderr, flush=True)
+        # MONAI has tried a broken file with ITK, whose threads can abort an orderly exit with a line of their own.
+        os._exit(1)
+
+
+def explain(error: BaseException, datalist: Path) -> str | None:
+    """Return in one line what a user has to mend after ``error``; None where it is a bug.
+
+    MONAI wraps errors and its transforms do not name the file that they failed on, so the files of the datalist are
+    read again to find it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError) or isinstance(cause, OSError) and cause.errno is not None:
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    try:
+        listed = read_datalist(datalist)
+        for item in listed["training"] + listed["test"]:
+            for file in (*item["image"], item["label"]):
+                read_nifti(Path(file))
+    except InputError as broken:
+        return str(broken)
+    return None
 
 
 def _check_datalist(datalist: str, fold: int | None) -> None:

@@ -7,21 +7,23 @@ nothing of orientation, unknown spacing, replaced sequences, copies, or whether 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from monai_brainseg import __version__
 from monai_brainseg.cases import Case, examine_each
 from monai_brainseg.findings import REMEDIES, find_problems, name_part
 from monai_brainseg.layouts import Found, find_cases
+from monai_brainseg.prepare import check_reading
 from monai_brainseg.profiles import PERCENTILES, Profile, profile_case
 from monai_brainseg.splits import Item, read_datalist
-from monai_brainseg.survey_figures import Survey, describe_summary, make_rows, summarise_survey
+from monai_brainseg.survey_figures import Survey, describe_survey, make_rows, summarise_survey
 from monai_brainseg.survey_page import make_survey_page
-from monai_brainseg.volumes import SEQUENCES, write_whole
+from monai_brainseg.volumes import SEQUENCES, unwritable, write_whole
 
 _NAMED = 3
 
@@ -46,41 +48,57 @@ def check(
         say: receives the table and the findings, line by line.
 
     Raises:
-        InputError: there is no patient in ``source``, or ``output`` cannot be written. Bad patients do not raise.
+        InputError: an option is wrong, there is no patient in ``source``, or ``output`` cannot be written. Bad patients
+            do not raise.
     """
-    survey = survey_folder(source, layout, naming, tumor_labels)
-    summary = summarise_survey(survey)
-    facts, (headings, rows) = describe_summary(summary), make_rows(survey)
-    for line in (
-        *_align([headings, *rows]),
-        "",
-        *(f"{name}: {fact}" for name, fact in facts.items()),
-        *_list_findings(survey),
-    ):
+    check_reading(layout, tumor_labels)
+    items = _read_items(source)
+    found = _find_items(items) if items else find_cases(source, layout, naming)
+    _make_writable(output)
+    survey = _survey(source, found, items, tumor_labels)
+    for line in (*_list_patients(survey), *_list_facts(survey), *_list_findings(survey)):
         say(line)
-    write_whole(output / "check.json", (json.dumps(_record(survey, summary), indent=1) + "\n").encode("ascii"))
-    write_whole(output / "check.html", make_survey_page(survey, facts, headings, rows))
+    write_whole(output / "check.json", (json.dumps(_record(survey), indent=1) + "\n").encode("ascii"))
+    write_whole(output / "check.html", make_survey_page(survey))
     say(f"wrote {output / 'check.html'}, {output / 'check.json'}")
     return survey
 
 
-def survey_folder(
-    source: Path, layout: str = "auto", naming: str | None = None, tumor_labels: Collection[int] = ()
-) -> Survey:
-    """Read and measure every patient of a data set, as published or prepared.
+def _read_items(source: Path) -> dict[str, Item]:
+    """Return the datalist's entries by patient, none if the folder was not prepared."""
+    if not (source / "datalist.json").is_file():
+        return {}
+    datalist = read_datalist(source, check_files=False)
+    return {item["patient"]: item for item in [*datalist["training"], *datalist["test"]]}
 
-    Only measures and pictures are kept, some 20 kB a patient.
 
-    Raises:
-        InputError: as ``find_cases`` and ``read_datalist``.
-    """
-    items: dict[str, Item] = {}
-    if (source / "datalist.json").is_file():
-        datalist = read_datalist(source, check_files=False)
-        items = {item["patient"]: item for item in [*datalist["training"], *datalist["test"]]}
-        found = Found("prepared", [_make_case(item) for _, item in sorted(items.items())])
-    else:
-        found = find_cases(source, layout, naming)
+def _find_items(items: Mapping[str, Item]) -> Found:
+    """Find the cases of a datalist; a file that is gone shows when the case is read."""
+    found = Found("prepared")
+    for patient, item in sorted(items.items()):
+        files = [(Path(file),) for file in item["image"]]
+        if len(files) in (1, len(SEQUENCES)):
+            images = dict(zip(SEQUENCES if len(files) > 1 else ("flair",), files, strict=True))
+            subject, site = item.get("subject", patient), item.get("site", "unknown")
+            found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),)))
+        else:
+            wrong = f"{patient}: has {len(files)} images in the datalist, not FLAIR or {', '.join(SEQUENCES)}"
+            found.bad[patient] = f"{wrong}; write it again by brainseg prepare"
+    return found
+
+
+def _make_writable(output: Path) -> None:
+    """Make the folder before the work, not after it, and try it."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise unwritable(output, error) from error
+
+
+def _survey(source: Path, found: Found, items: Mapping[str, Item], tumor_labels: Collection[int]) -> Survey:
+    """Measure every patient; measures and pictures are kept, some 20 kB each, voxels are not."""
     profiles = []
     for case, result in examine_each(found.cases, partial(profile_case, tumor_labels=tumor_labels)):
         if isinstance(result, Profile):
@@ -92,17 +110,17 @@ def survey_folder(
     return Survey(source, found.layout, profiles, parts, find_problems(profiles, items), found.bad, left_out)
 
 
-def _make_case(item: Item) -> Case:
-    names = SEQUENCES if len(item["image"]) == len(SEQUENCES) else ("flair",)
-    images = {name: (Path(file),) for name, file in zip(names, item["image"], strict=False)}
-    patient = item["patient"]
-    return Case(patient, item.get("subject", patient), item.get("site", "unknown"), images, (Path(item["label"]),))
-
-
-def _align(table: Sequence[Sequence[str]]) -> Iterable[str]:
+def _list_patients(survey: Survey) -> Iterable[str]:
+    headings, rows = make_rows(survey)
+    table = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _list_facts(survey: Survey) -> Iterable[str]:
+    yield ""
+    yield from (f"{name}: {fact}" for name, fact in describe_survey(survey).items())
 
 
 def _list_findings(survey: Survey) -> Iterable[str]:
@@ -119,12 +137,12 @@ def _list_findings(survey: Survey) -> Iterable[str]:
         yield f"bad: {patient}: {message}"
 
 
-def _record(survey: Survey, summary: dict[str, Any]) -> dict[str, Any]:
+def _record(survey: Survey) -> dict[str, Any]:
     return {
         "source": str(survey.source),
         "layout": survey.layout,
         "made_by": f"brainseg {__version__}",
-        "summary": summary,
+        "summary": summarise_survey(survey),
         "percentiles": PERCENTILES,
         "patients": [_record_patient(profile, survey.parts) for profile in survey.profiles],
         "findings": [
@@ -148,8 +166,12 @@ def _record_patient(profile: Profile, parts: Mapping[str, str]) -> dict[str, Any
         "orientation": profile.orientation,
         "sequences": study.sequences,
         "intensities": profile.intensities,
+        "clipped": profile.clipped,
         "tumor_voxels": study.tumor_voxels,
         "tumor_ml": study.tumor_size / 1000 if study.spacing_known else None,
         "tumor_slices": profile.tumor_slices,
+        "tumor_share_of_head": profile.tumor_share,
+        "tumor_outside_head": profile.outside,
+        "head_darker_than_tumor": profile.darker,
         "hash": study.hash,
     }

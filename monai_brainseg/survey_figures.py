@@ -10,10 +10,11 @@ from statistics import median
 from typing import Any
 
 from monai_brainseg.findings import Finding
+from monai_brainseg.pages import format_number
 from monai_brainseg.profiles import Profile
 from monai_brainseg.volumes import SEQUENCES
 
-_HEADINGS = ("patient", "site", "part", "voxels", "mm", "axes", "sequences", "FLAIR", "tumour", "ml", "on slices")
+_HEADINGS = ("patient", "site", "part", "voxels", "mm", "axes", "sequences", "FLAIR 1-99 %", "tumour", "ml", "slices")
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,15 @@ def summarise_survey(survey: Survey) -> dict[str, Any]:
         "without_tumor": sum(study.tumor_voxels == 0 for study in studies),
         "copies": sum(finding.kind in ("same images", "shared slices") for finding in survey.findings),
         "sites": _count(study.case.site for study in studies),
-        "parts": _count(survey.parts.values()),
+        "parts": _count(sorted(survey.parts.values())),
     }
 
 
-def describe_summary(summary: Mapping[str, Any]) -> dict[str, str]:
+def describe_survey(survey: Survey) -> dict[str, str]:
     """Return in words what ``summarise_survey`` gives in figures."""
-    lacking = summary["patients"] - summary["spacing_known"]
-    spacing = [f"known in {summary['spacing_known']}, unknown in {lacking}"]
+    summary = summarise_survey(survey)
+    known, unknown = summary["spacing_known"], summary["patients"] - summary["spacing_known"]
+    spacing = [f"known in {known} patients, unknown in {unknown}" if known else "unknown"] if unknown else []
     spacing += [f"{axis} {_say_spread(spread)} mm" for axis, spread in summary["spacing"].items()]
     tumor = [f"{_say_spread(summary['tumor_voxels'])} voxels"]
     tumor += [f"{_say_spread(summary['tumor_ml'])} ml"] if summary["tumor_ml"] else []
@@ -110,7 +112,7 @@ def _list_cells(profile: Profile, parts: Mapping[str, str]) -> list[str]:
         "x".join(f"{length:.3g}" for length in profile.spacing) if profile.spacing else "unknown",
         profile.orientation,
         "+".join(study.sequences),
-        f"{levels[0]:.3g} to {levels[-1]:.3g}",
+        f"{format_number(levels[0])} to {format_number(levels[-1])}",
         f"{study.tumor_voxels}",
         f"{study.tumor_size / 1000:.1f}" if study.spacing_known else "",
         f"{profile.tumor_slices} of {profile.shape[2]}",
@@ -122,7 +124,7 @@ def _count(values: Iterable[str]) -> dict[str, int]:
 
 
 def _say_count(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
+    return ", ".join(f"{name} ({count})" for name, count in counts.items())
 
 
 def _spread(values: Iterable[float]) -> dict[str, float] | None:
@@ -131,4 +133,7 @@ def _spread(values: Iterable[float]) -> dict[str, float] | None:
 
 
 def _say_spread(spread: Mapping[str, float] | None) -> str:
-    return f"{spread['min']:.5g} to {spread['max']:.5g}, median {spread['median']:.5g}" if spread else "none"
+    if not spread:
+        return "none"
+    low, middle, high = (format_number(spread[name]) for name in ("min", "median", "max"))
+    return f"{low} to {high}, median {middle}" if low != high else low

@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 
 from monai_brainseg.findings import REMEDIES
 from monai_brainseg.pages import draw_histogram, draw_ranges, list_facts, list_items, make_page, make_table
 from monai_brainseg.profiles import Profile
-from monai_brainseg.survey_figures import Survey
+from monai_brainseg.survey_figures import Survey, describe_survey, make_rows
 from monai_brainseg.volumes import SEQUENCES
 
 # Kinds with more patients than that begin folded up.
 _OPEN = 5
 
 
-def make_survey_page(
-    survey: Survey, facts: Mapping[str, str], headings: Sequence[str], rows: Sequence[Sequence[str]]
-) -> bytes:
-    """Return the page as HTML.
-
-    Args:
-        survey: what to show.
-        facts: the data set in words.
-        headings: of the table.
-        rows: its cells, a row a profile.
-    """
+def make_survey_page(survey: Survey) -> bytes:
+    """Return the page of a survey as HTML."""
     name = survey.source.resolve().name
     parts = [
         f"<h1>{escape(name)}</h1>",
         f'<p class="note">{escape(str(survey.source))}, layout {escape(survey.layout)}; made by brainseg check</p>',
-        list_facts(facts),
+        list_facts(describe_survey(survey)),
         *_show_bad(survey),
         "<h2>What to look at</h2>",
         *_show_findings(survey),
         *_show_charts(survey.profiles),
-        *_show_patients(survey, headings, rows),
+        *_show_patients(survey),
     ]
     return make_page(f"{name}: brainseg check", parts)
 
@@ -47,7 +38,8 @@ def _show_bad(survey: Survey) -> Iterable[str]:
         yield "<h2>Patients that cannot be used</h2>"
         yield list_items(escape(f"{patient}: {message}") for patient, message in sorted(survey.bad.items()))
     for reason, names in survey.left_out.items():
-        yield f"<details><summary>{len(names)} not used that {escape(reason)}</summary>{list_items(map(escape, names))}</details>"
+        files = list_items(map(escape, names))
+        yield f"<details><summary>{len(names)} not used that {escape(reason)}</summary>{files}</details>"
 
 
 def _show_findings(survey: Survey) -> Iterable[str]:
@@ -79,13 +71,14 @@ def _show_charts(profiles: Sequence[Profile]) -> Iterable[str]:
     yield "</div>"
 
 
-def _show_patients(survey: Survey, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    if not rows:
+def _show_patients(survey: Survey) -> Iterable[str]:
+    if not survey.profiles:
         return
+    headings, rows = make_rows(survey)
     yield (
         '<h2>Patients</h2><p class="note">FLAIR on the axial slice with most tumour, its outline drawn; grey runs over '
-        "that slice's own range, the patient's right is on the left. Rest the mouse on a picture to enlarge it. FLAIR: "
-        "its 1st to 99th percentile in the head. Tumour: in voxels.</p>"
+        "that slice's own range, the patient's right is on the left. Rest the mouse on a picture to enlarge it. "
+        "FLAIR 1-99 %: percentiles in the head. Tumour: in voxels; slices: those with tumour.</p>"
     )
     problems: dict[str, list[str]] = defaultdict(list)
     for finding in survey.findings:

@@ -19,7 +19,7 @@ from monai_brainseg.handlers import EpochSeeding
 EPOCHS = 4
 
 
-class Interruption(Exception):
+class InterruptionError(Exception):
     """Stands for whatever ends a training in the middle of an epoch."""
 
 
@@ -31,11 +31,11 @@ def train(dataset: Path, output: Path, stop_in: int | None = None, **overrides: 
         @workflow.trainer.on(Events.ITERATION_COMPLETED)
         def stop(engine: Engine) -> None:
             if engine.state.epoch == stop_in:
-                raise Interruption
+                raise InterruptionError
 
         with pytest.raises(RuntimeError) as stopped:
             workflow.run()
-        assert isinstance(stopped.value.__cause__, Interruption)
+        assert isinstance(stopped.value.__cause__, InterruptionError)
     else:
         workflow.run()
     return torch.load(output / "last.pt", weights_only=True)
