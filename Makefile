@@ -4,6 +4,7 @@
 #   make test      every test
 PYTHON ?= python3
 BIN = .venv/bin
+DEMO = demo
 RUN = $(BIN)/python -m monai.bundle run
 BUNDLE = bundles/brainseg_unet/configs
 
@@ -21,17 +22,17 @@ install: .venv/installed
 	touch $@
 
 demo: .venv/installed
-	rm -rf demo
-	$(BIN)/brainseg phantom --output demo/phantoms --patients 32 --seed 0 --layout kaggle_3m
-	$(BIN)/brainseg prepare demo/phantoms --output demo/data --test-share 0.2
-	$(RUN) training --config_file "['$(BUNDLE)/train.yaml','configs/demo.yaml']" --dataset_dir demo/data --output_dir demo/run
-	$(RUN) evaluating --config_file $(BUNDLE)/evaluate.yaml --dataset_dir demo/data --patch_size "[64,64]" \
-	    --checkpoint demo/run/models/model.pt --output_dir demo/masks
-	$(BIN)/brainseg evaluate --datalist demo/data/datalist.json --predictions demo/masks --output demo/scores
+	rm -rf $(DEMO)
+	$(BIN)/brainseg phantom --output $(DEMO)/phantoms --patients 32 --seed 0 --layout kaggle_3m
+	$(BIN)/brainseg prepare $(DEMO)/phantoms --output $(DEMO)/data --test-share 0.2
+	$(RUN) training --config_file "['$(BUNDLE)/train.yaml','configs/demo.yaml']" --dataset_dir $(DEMO)/data --output_dir $(DEMO)/run
+	$(RUN) evaluating --config_file $(BUNDLE)/evaluate.yaml --dataset_dir $(DEMO)/data --patch_size "[64,64]" \
+	    --checkpoint $(DEMO)/run/models/model.pt --output_dir $(DEMO)/masks
+	$(BIN)/brainseg evaluate --datalist $(DEMO)/data/datalist.json --predictions $(DEMO)/masks --output $(DEMO)/scores
 	@echo
-	@echo "masks:      demo/masks (one NIfTI for each held-out patient; open them over demo/data/imagesTs)"
-	@echo "scores:     demo/scores/metrics.csv"
-	@echo "dashboard:  $(BIN)/tensorboard --logdir demo"
+	@echo "masks:      $(DEMO)/masks (one NIfTI for each held-out patient; open them over $(DEMO)/data/imagesTs)"
+	@echo "scores:     $(DEMO)/scores/metrics.csv"
+	@echo "dashboard:  $(BIN)/tensorboard --logdir $(DEMO)"
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -42,4 +43,4 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest
 
 clean:
-	rm -rf .venv demo .cache
+	rm -rf .venv $(DEMO) .cache

@@ -198,13 +198,14 @@ def _format_rows(patients: Sequence[PatientScores]) -> str:
 
 
 def format_summary(summary: dict[str, Any]) -> str:
-    """Return the short table that the command prints, the headline last."""
+    """Return what the command prints: the Dice of each patient, worst first, a short table, the headline last."""
     headline, missing, presence = summary["headline"], summary["missing"], summary["presence"]["by_slice"]
     rows = dict(summary["per_patient"])
     for unit, lengths in summary["distances_and_volumes"].items():
         rows |= {f"surface dice ({lengths['tolerance']:g} {unit})": lengths["surface_dice"]}
         rows |= {f"hd95 ({unit})": lengths["hd95"], f"volume error ({lengths['volume_unit']})": lengths["volume_error"]}
-    lines = [f"{'per patient':28}{'mean':>9} {'95 % interval':22}{'median':>9} {'95 % interval':22}undefined"]
+    lines = [f"{'patient':32} dice", *(f"{each['patient']:32}{each['dice']:.3f}" for each in summary["patients"]), ""]
+    lines.append(f"{'per patient':28}{'mean':>9} {'95 % interval':22}{'median':>9} {'95 % interval':22}undefined")
     for name, row in rows.items():
         mean, median = (f"{_show(row[key]):>9} {_span(row[key + '_interval']):22}" for key in ("mean", "median"))
         lines.append(f"{name:28}{mean}{median}{row['undefined'] or ''}".rstrip())
@@ -216,7 +217,6 @@ def format_summary(summary: dict[str, Any]) -> str:
         "pooled voxels: dice": summary["pooled"]["dice"],
     }
     lines += [f"{name:28}{_show(row['value']):>9} {_span(row['interval'])}".rstrip() for name, row in figures.items()]
-    lines.append("worst: " + ", ".join(f"{each['patient']} {each['dice']:.3f}" for each in summary["worst"]))
     if missing:
         lines.append(f"NO PREDICTION, scored as failure, for {_number(len(missing))}: {', '.join(missing)}")
     interval = f"95 % interval {_span(headline['interval'])}" if headline["interval"] else "no interval"

@@ -102,7 +102,7 @@ def find_head(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     # Otsu counts in 256 steps, so that a few very bright voxels would take all of them.
     bulk = np.clip(voxels, *np.percentile(voxels, (0.1, 99.9))).astype(np.float32)
-    threshold = threshold_otsu(bulk)
+    threshold = threshold_otsu(bulk.ravel())
     tissue = bulk > (np.median(bulk[bulk <= threshold]) + threshold) / 2
     if not tissue.any():
         return np.ones_like(tissue), np.ones_like(tissue)

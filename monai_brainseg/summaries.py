@@ -27,7 +27,8 @@ def summarise(patients: Sequence[PatientScores], tolerance: float, rng: np.rando
     """
     sample = _draw(patients, rng)
     overlaps = {name: summarise_values([patient.overlap(name) for patient in patients], sample) for name in OVERLAPS}
-    worst = sorted(patients, key=lambda patient: (patient.overlap("dice"), patient.patient))[:WORST]
+    ranked = sorted(patients, key=lambda patient: (patient.overlap("dice"), patient.patient))
+    listed = [{"patient": each.patient, "dice": each.overlap("dice"), "missing": each.missing} for each in ranked]
     return {
         "headline": {
             "score": "mean per-patient volume dice",
@@ -38,7 +39,8 @@ def summarise(patients: Sequence[PatientScores], tolerance: float, rng: np.rando
         },
         "missing": [patient.patient for patient in patients if patient.missing],
         "per_patient": overlaps,
-        "worst": [{"patient": each.patient, "dice": each.overlap("dice"), "missing": each.missing} for each in worst],
+        "patients": listed,
+        "worst": listed[:WORST],
         "sites": {
             site: {"patients": len(group)}
             | {"dice": summarise_values([each.overlap("dice") for each in group], _draw(group, rng))}

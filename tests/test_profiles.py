@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_brainseg.cases import Case
-from monai_brainseg.phantom import Phantom, make_phantom
+from monai_brainseg.phantom import STYLES, Phantom, make_phantom
 from monai_brainseg.profiles import Profile, find_head, profile_case
 
 TURNS = [f"{x}{y}{z}" for axes in itertools.permutations(("LR", "AP", "IS")) for x, y, z in itertools.product(*axes)]
@@ -21,7 +22,7 @@ TURNS = [f"{x}{y}{z}" for axes in itertools.permutations(("LR", "AP", "IS")) for
 
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
-    return make_phantom(np.random.default_rng(3), size=96, slices=20)
+    return make_phantom(np.random.default_rng(3), size=96, slices=20, style=replace(STYLES["usual"], missing=0))
 
 
 def store(phantom: Phantom, folder: Path, turn: str = "LPS", unit: str = "mm") -> Case:

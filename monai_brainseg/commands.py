@@ -1,0 +1,112 @@
+"""The command line of ``python -m monai.bundle run``, read again: what is mistyped is refused.
+
+MONAI adds a misspelt override to the config in silence, and takes ``--x false`` for a text, which is true.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser
+
+from monai_brainseg.errors import InputError
+
+# Arguments of monai.bundle's `run` itself; everything else on its command line is an override.
+RUN_ARGUMENTS = {"run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"}
+
+# Ids that monai.bundle looks for by itself.
+MONAI_IDS = {"imports", "initialize", "finalize", "run"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One ``monai.bundle run``: what to run, from which files, with which overrides."""
+
+    run_id: str
+    config_files: tuple[str, ...]
+    overrides: Mapping[str, Any]
+
+
+def read_command(argv: Sequence[str]) -> Command | None:
+    """Return what a command line asks ``monai.bundle run`` to do; None where it is another program's.
+
+    Args:
+        argv: the program and its arguments, as in ``sys.orig_argv``.
+    """
+    words = list(argv)
+    if "monai.bundle" not in words or "run" not in words[words.index("monai.bundle") :]:
+        return None
+    words = words[words.index("run", words.index("monai.bundle")) + 1 :]
+    given: dict[str, Any] = {}
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            given.setdefault("run_id", word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            value = words.pop(0) if words and not words[0].startswith("--") else "True"
+        given[name.replace("-", "_")] = DefaultParseValue(value)
+    if "config_file" not in given:
+        return None
+    files = given["config_file"]
+    return Command(
+        run_id=str(given.get("run_id", "run")),
+        config_files=tuple(files.split(",")) if isinstance(files, str) else tuple(files),
+        overrides={name: value for name, value in given.items() if name not in RUN_ARGUMENTS},
+    )
+
+
+def check_command(command: Command) -> None:
+    """Refuse overrides and overlay ids that name nothing in the config, and values of the wrong type.
+
+    Raises:
+        InputError: names the id or value and what would be right.
+    """
+    merged = ConfigParser({})
+    for number, file in enumerate(command.config_files):
+        if not Path(file).is_file():
+            raise InputError(f"{file}: no such config file")
+        brought = ConfigParser.load_config_file(file)
+        references = json.dumps([merged.get(), brought], default=str)
+        for name in brought if number else ():
+            # An overlay may bring ids of its own, as long as something refers to them.
+            referred = re.search(rf"@{re.escape(name)}(?!\w)", references)
+            if not (_is_known(name, merged) or referred or name in MONAI_IDS):
+                raise InputError(f"{file}: '{name}' is no id of {command.config_files[0]}{_suggest(name, merged)}")
+        merged = ConfigParser(ConfigParser.load_config_files(list(command.config_files[: number + 1])))
+    for name, value in command.overrides.items():
+        if not _is_known(name, merged):
+            raise InputError(f"--{name}: no such id in the config{_suggest(name, merged)}")
+        _check_type(name, value, merged.get(name.lstrip("+"), None))
+
+
+def _is_known(name: str, config: ConfigParser) -> bool:
+    """An id of the config, or an argument of one of its components: MONAI itself refuses a wrong one of those."""
+    parent, _, _ = name.rpartition("::")
+    return name.lstrip("+") in config or bool(parent) and parent in config and "_target_" in config[parent]
+
+
+def _suggest(name: str, config: ConfigParser) -> str:
+    near = difflib.get_close_matches(name, [str(known) for known in config.get()], n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else "; the ids are the names on the file's left edge"
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Refuse a value whose type is not its default's; expressions and files (``$``, ``@``, ``%``) are MONAI's."""
+    if isinstance(value, str) and value[:1] in ("$", "@", "%"):
+        return
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        raise InputError(f"--{name} {value}: a text, and as such always true; write {value.capitalize()}")
+    if default is None or isinstance(default, str) and default[:1] in ("$", "@"):
+        return
+    accepted = (int, float) if isinstance(default, float) else (type(default),)
+    if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
+        raise InputError(f"--{name} {value}: must be {type(default).__name__} as the default {default!r} is")
