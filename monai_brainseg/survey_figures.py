@@ -65,7 +65,7 @@ def summarise_survey(survey: Survey) -> dict[str, Any]:
         "without_tumor": sum(study.tumor_voxels == 0 for study in studies),
         "copies": sum(finding.kind in ("same images", "shared slices") for finding in survey.findings),
         "sites": _count(study.case.site for study in studies),
-        "parts": _count(sorted(survey.parts.values())),
+        "parts": dict(sorted(Counter(survey.parts.values()).items())),
     }
 
 
