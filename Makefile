@@ -23,7 +23,7 @@ install: .venv/installed
 
 demo: .venv/installed
 	rm -rf $(DEMO)
-	$(BIN)/brainseg phantom --output $(DEMO)/phantoms --patients 32 --seed 0 --layout kaggle_3m
+	$(BIN)/brainseg phantom --output $(DEMO)/phantoms --patients 48 --seed 0 --layout kaggle_3m
 	$(BIN)/brainseg prepare $(DEMO)/phantoms --output $(DEMO)/data --test-share 0.2
 	$(RUN) training --config_file "['$(BUNDLE)/train.yaml','configs/demo.yaml']" --dataset_dir $(DEMO)/data --output_dir $(DEMO)/run
 	$(RUN) evaluating --config_file $(BUNDLE)/evaluate.yaml --dataset_dir $(DEMO)/data --patch_size "[64,64]" \

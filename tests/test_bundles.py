@@ -88,7 +88,7 @@ def test_configs_of_the_bundle_agree_on_network_and_preprocessing() -> None:
     train, evaluate, inference = load("train.yaml"), load("evaluate.yaml"), load("inference.yaml")
     for name in ("network_def", "patch_size", "bundle_root"):
         assert train[name] == evaluate[name] == inference[name], name
-    for name in ("postprocessing", "inferer", "case_name", "min_voxels"):
+    for name in ("postprocessing", "inferer", "slice_inferer", "case_name", "min_voxels", "flip"):
         assert evaluate[name] == inference[name], name
     training = [*train["reading"], *train["normalizing"], train["validate"]["deterministic_transforms"][0]]
     plain = [{**step, "keys": "image"} for step in training if "image" in step["keys"]]  # inference has no label
@@ -214,6 +214,19 @@ def test_two_patients_never_overwrite_each_other(weights: Path, prepared_phantom
     events.Reload()
     assert {f"tumor_voxels/{patient}" for patient in patients} == set(events.Tags()["scalars"])
     assert len(events.Images(events.Tags()["images"][0])) == 10
+
+
+def test_flipping_gives_a_mirrored_volume_the_mirrored_answer() -> None:
+    network = torch.nn.Conv2d(3, 2, 3, padding=1)
+    images = torch.rand(1, 3, 32, 24, 3)
+    answers = {}
+    for flip in (True, False):
+        parser = ConfigParser(load("inference.yaml"))
+        parser.update({"flip": flip, "patch_size": [16, 16]})
+        inferer = parser.get_parsed_content("inferer")
+        answers[flip] = (inferer(images, network), inferer(images.flip(2), network).flip(2))
+    assert torch.allclose(*answers[True], atol=1e-5)
+    assert not torch.allclose(*answers[False], atol=1e-2)
 
 
 def test_postprocessing_steps_are_named_and_can_be_switched_off() -> None:

@@ -45,7 +45,7 @@ def test_demo_trains_and_scores_unseen_patients_above_080(tmp_path: Path) -> Non
     assert summary["per_patient"]["dice"]["mean"] >= 0.80
     said = done.stdout[-4000:]
     patients = [file.name.removesuffix(".nii.gz") for file in (tmp_path / "demo/masks").glob("*.nii.gz")]
-    assert len(patients) == 6
+    assert len(patients) == 10
     assert all(patient in said for patient in patients)
     assert "tensorboard --logdir" in said.splitlines()[-1]
 
