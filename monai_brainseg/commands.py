@@ -8,13 +8,15 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
 
 from monai_brainseg.errors import InputError
 
@@ -23,6 +25,7 @@ RUN_ARGUMENTS = {"run_id", "init_id", "final_id", "meta_file", "config_file", "l
 
 # Ids that monai.bundle looks for by itself.
 MONAI_IDS = {"imports", "initialize", "finalize", "run"}
+_COUNTS = ("epochs", "patience", "val_interval", "batch_size", "slices_per_volume", "volume_visits", "cache_num")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def read_command(argv: Sequence[str]) -> Command | None:
     files = given["config_file"]
     return Command(
         run_id=str(given.get("run_id", "run")),
-        config_files=tuple(files.split(",")) if isinstance(files, str) else tuple(files),
+        config_files=(files,) if isinstance(files, str) else tuple(files),
         overrides={name: value for name, value in given.items() if name not in RUN_ARGUMENTS},
     )
 
@@ -81,17 +84,29 @@ def check_command(command: Command) -> None:
             referred = re.search(rf"@{re.escape(name)}(?!\w)", references)
             if not (_is_known(name, merged) or referred or name in MONAI_IDS):
                 raise InputError(f"{file}: '{name}' is no id of {command.config_files[0]}{_suggest(name, merged)}")
+            if name not in MONAI_IDS and not name.startswith("+"):
+                _check_value(f"{file}: {name}", name, brought[name], merged.get(name, None))
         merged = ConfigParser(ConfigParser.load_config_files(list(command.config_files[: number + 1])))
     for name, value in command.overrides.items():
         if not _is_known(name, merged):
             raise InputError(f"--{name}: no such id in the config{_suggest(name, merged)}")
-        _check_type(name, value, merged.get(name.lstrip("+"), None))
+        _check_value(f"--{name}", name, value, merged.get(name.lstrip("+"), None))
 
 
 def _is_known(name: str, config: ConfigParser) -> bool:
-    """An id of the config, or an argument of one of its components: MONAI itself refuses a wrong one of those."""
-    parent, _, _ = name.rpartition("::")
-    return name.lstrip("+") in config or bool(parent) and parent in config and "_target_" in config[parent]
+    """Is it an id of the config, or an argument that one of its components takes?"""
+    parent, _, argument = name.rpartition("::")
+    if name.lstrip("+") in config:
+        return True
+    if not parent or parent not in config or "_target_" not in config[parent]:
+        return False
+    component = ConfigComponent(config=dict(config[parent]), locator=ComponentLocator())
+    target = locate(component.resolve_module_name())
+    if not callable(target):
+        return False
+    known = signature(target).parameters
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values())
+    return argument in known or takes_any or argument in ConfigComponent.non_arg_keys
 
 
 def _suggest(name: str, config: ConfigParser) -> str:
@@ -99,14 +114,42 @@ def _suggest(name: str, config: ConfigParser) -> str:
     return f"; did you mean '{near[0]}'?" if near else "; the ids are the names on the file's left edge"
 
 
-def _check_type(name: str, value: Any, default: Any) -> None:
-    """Refuse a value whose type is not its default's; expressions and files (``$``, ``@``, ``%``) are MONAI's."""
+def _check_value(where: str, name: str, value: Any, default: Any) -> None:
+    """Refuse a value of a wrong type or range; expressions and files (``$``, ``@``, ``%``) are MONAI's to judge."""
     if isinstance(value, str) and value[:1] in ("$", "@", "%"):
         return
     if isinstance(value, str) and value.lower() in ("true", "false"):
-        raise InputError(f"--{name} {value}: a text, and as such always true; write {value.capitalize()}")
+        raise InputError(f"{where} {value}: a text, and as such always true; write {value.capitalize()}")
+    if name == "device":
+        raise InputError(f"{where} {value}: write \"$torch.device('{value}')\"")
+    if name in ALLOWED and not ALLOWED[name][0](value):
+        raise InputError(f"{where} {value}: must be {ALLOWED[name][1]}")
     if default is None or isinstance(default, str) and default[:1] in ("$", "@"):
         return
     accepted = (int, float) if isinstance(default, float) else (type(default),)
     if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
-        raise InputError(f"--{name} {value}: must be {type(default).__name__} as the default {default!r} is")
+        raise InputError(f"{where} {value}: must be {type(default).__name__} as the default {default!r} is")
+
+
+def _is_at_least(least: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_patch(value: Any) -> bool:
+    # the network halves four times
+    return (
+        isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_at_least(16)(v) and v % 16 == 0 for v in value)
+    )
+
+
+ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **{name: (_is_at_least(1), "int, 1 or more") for name in _COUNTS},
+    **{name: (_is_at_least(0), "int, 0 or more") for name in ("seed", "fold", "num_workers", "min_voxels")},
+    "tumor_share": (_is_share, "a number from 0 to 1"),
+    "patch_size": (_is_patch, "list of two multiples of 16"),
+    "part": (lambda value: value in ("training", "test", "all"), "training, test or all"),
+}

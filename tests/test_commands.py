@@ -56,6 +56,13 @@ def test_every_top_level_number_of_the_bundle_can_be_overridden() -> None:
         ({"learning_rate": "fast"}, "must be float"),
         ({"patch_size": 128}, "must be list"),
         ({"train::trainr::max_epochs": 2}, "no such id"),
+        ({"optimizer::lrr": 0.1}, "no such id"),
+        ({"loss::softmaxx": True}, "no such id"),
+        ({"device": "cpu"}, "torch.device"),
+        ({"epochs": 0}, "1 or more"),
+        ({"seed": -1}, "0 or more"),
+        ({"tumor_share": 2.0}, "from 0 to 1"),
+        ({"patch_size": [33, 33]}, "multiples of 16"),
     ],
 )
 def test_mistyped_overrides_are_refused_with_what_is_right(overrides: dict[str, Any], said: str) -> None:
@@ -65,7 +72,13 @@ def test_mistyped_overrides_are_refused_with_what_is_right(overrides: dict[str, 
 
 @pytest.mark.parametrize(
     "overrides",
-    [{"learning_rate": 1}, {"device": "$torch.device('cpu')"}, {"train::trainer::max_epochs": 2}, {"fold": "@seed"}],
+    [
+        {"learning_rate": 1},
+        {"device": "$torch.device('cpu')"},
+        {"train::trainer::max_epochs": 2},
+        {"fold": "@seed"},
+        {"optimizer::eps": 1e-6},
+    ],
 )
 def test_right_overrides_pass(overrides: dict[str, Any]) -> None:
     check_command(ask(**overrides))
@@ -74,6 +87,14 @@ def test_right_overrides_pass(overrides: dict[str, Any]) -> None:
 def test_overlays_of_the_repository_pass() -> None:
     check_command(ask(str(CONFIGS / "multi_gpu_train.yaml")))
     check_command(ask("configs/demo.yaml"))
+
+
+@pytest.mark.parametrize("line", ["epochs: ten", "amp: 'false'", "device: cpu", "tumor_share: 7"])
+def test_overlay_with_a_value_that_cannot_be_is_refused_by_file_and_id(tmp_path: Path, line: str) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(line)
+    with pytest.raises(InputError, match=f"overlay.yaml: {line.split(': ')[0]}"):
+        check_command(ask(str(overlay)))
 
 
 @pytest.mark.parametrize("line", ["epoch: 3", "train::trainr::max_epochs: 3", "lerning_rate: 0.1"])

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from bundle_runs import NARROW, QUICK, command, run
@@ -84,10 +86,29 @@ def test_output_that_is_a_file_is_named(dataset: Path, tmp_path: Path) -> None:
     assert "file/run" in said
 
 
-def test_a_patient_without_tumour_is_trained_on(dataset: Path, tmp_path: Path) -> None:
-    import nibabel as nib
-    import numpy as np
+def test_nan_voxels_end_a_training_without_weights(dataset: Path, tmp_path: Path) -> None:
+    file = sorted((dataset / "imagesTr").glob("*.nii.gz"))[0]
+    image = nib.load(file)
+    voxels = np.asarray(image.dataobj).astype(np.float32)
+    voxels[10:50] = np.nan
+    nib.save(nib.Nifti1Image(voxels, image.affine), file)
+    options = QUICK | {"fold": 1 - json.loads((dataset / "datalist.json").read_text())["training"][0]["fold"]}
+    assert "brainseg check" in last_line(run("training", "train.yaml", dataset, tmp_path / "run", **options))
+    assert not list((tmp_path / "run").rglob("*.pt"))
 
+
+def test_more_files_of_a_case_than_sequences_are_not_taken_for_one_case(dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    source = sorted((dataset / "imagesTs").glob("*.nii.gz"))[0]
+    for number in range(4):
+        shutil.copy(source, folder / f"scan_000{number}.nii.gz")
+    torch.save({"model": {}}, tmp_path / "any.pt")
+    done = run("inferring", "inference.yaml", folder, tmp_path / "run", checkpoint=tmp_path / "any.pt")
+    assert "4 files" in last_line(done)
+
+
+def test_a_patient_without_tumour_is_trained_on(dataset: Path, tmp_path: Path) -> None:
     items = json.loads((dataset / "datalist.json").read_text())["training"]
     label = dataset / next(item["label"] for item in items if item["fold"] == 1)
     image = nib.load(label)
