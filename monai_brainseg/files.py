@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_unfinished: set[Path] = set()
+
 
 @contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
@@ -22,8 +24,16 @@ def write_beside(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{os.getpid()}-unfinished-{path.name}")
+    _unfinished.add(unfinished)
     try:
         yield unfinished
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+        _unfinished.discard(unfinished)
+
+
+def clear_unfinished() -> None:
+    """Remove what this process is writing, for one that has to end at once, inside a block of ``write_beside``."""
+    for path in _unfinished:
+        path.unlink(missing_ok=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import multiprocessing
+import os
+import pickle
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -19,7 +23,8 @@ from monai.data import set_rnd
 from monai.handlers import EarlyStopHandler
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import write_beside
+from monai_brainseg.files import clear_unfinished, write_beside
+from monai_brainseg.ranks import claim_last_word, say_last_word
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +58,8 @@ class EpochSummary:
     """Put what an epoch of training was into the engine's metrics, for consoles and dashboards to show.
 
     ``train_loss`` is the mean over the epoch's iterations, ``images_per_second`` counts the waiting for data too
-    (Ignite's ``Frequency`` leaves it out), ``learning_rate`` is that of the last step.
+    (Ignite's ``Frequency`` leaves it out), ``learning_rate`` is that of the last step. Of several processes, the
+    losses are averaged and the images added up.
 
     Args:
         optimizer: whose learning rate is shown.
@@ -79,8 +85,14 @@ class EpochSummary:
         self._learning_rate = self.optimizer.param_groups[0]["lr"]
 
     def _summarize(self, engine: Engine) -> None:
-        engine.state.metrics["train_loss"] = float(torch.stack(self._losses).mean())
-        engine.state.metrics["images_per_second"] = self._images / (time.perf_counter() - self._started)
+        loss, images = idist.all_reduce(torch.stack(self._losses).mean()), idist.all_reduce(self._images)
+        if not math.isfinite(float(loss)):
+            raise InputError(
+                f"the loss of epoch {engine.state.epoch} is {float(loss)}: look for NaN or infinite voxels with "
+                "`brainseg check`, or lower --learning_rate"
+            )
+        engine.state.metrics["train_loss"] = float(loss) / idist.get_world_size()
+        engine.state.metrics["images_per_second"] = images / (time.perf_counter() - self._started)
         engine.state.metrics["learning_rate"] = self._learning_rate
 
 
@@ -149,7 +161,12 @@ class Checkpoints:
             logger.info("resumed from %s after epoch %d", self.last, engine.state.epoch)
 
     def _load(self, engine: Engine) -> None:
-        state = torch.load(self.last, map_location=engine.state.device, weights_only=True)
+        try:
+            state = torch.load(self.last, map_location=engine.state.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{self.last}: cannot be read; delete it, and training starts from the beginning"
+            ) from error
         for name, value in self.identity.items():
             if state["identity"].get(name) != value:
                 raise InputError(
@@ -188,6 +205,9 @@ class Checkpoints:
     def _finish(self, engine: Engine) -> None:
         best = self.evaluator.state
         if engine.state.rank == 0:
+            if best.best_metric_epoch < 0:
+                logger.info("no epoch was validated, so no weights are written: --val_interval is over --epochs")
+                return
             logger.info("best %s %.4f in epoch %d", best.key_metric_name, best.best_metric, best.best_metric_epoch)
             logger.info("weights: %s", self.best)
 
@@ -214,16 +234,25 @@ def stop_on_signals(engine: Engine, last: Path) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
 
+    owner = os.getpid()
+
     def leave(number: int, frame: FrameType | None) -> None:
-        if engine.state.rank > 0:
-            sys.exit(128 + number)
-        where = f"{last} holds the last whole one" if last.is_file() else "no epoch was whole yet"
-        print(
-            f"stopped by {signal.Signals(number).name} in epoch {engine.state.epoch}: {where}; "
-            "the same command with --resume True goes on",
-            file=sys.stderr,
-        )
-        sys.exit(128 + number)
+        if os.getpid() != owner:  # a loader's process, which ends with this one
+            return
+        # Neither a second signal nor the end of the loaders, an error to torch, comes in between.
+        for further in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(further, lambda *_: None)
+        if claim_last_word():
+            where = f"{last} holds the last whole one" if last.is_file() else "no epoch was whole yet"
+            say_last_word(
+                f"stopped by {signal.Signals(number).name} in epoch {engine.state.epoch}: {where}; "
+                "the same command with --resume True goes on"
+            )
+        clear_unfinished()
+        for loader in multiprocessing.active_children():
+            loader.kill()
+        # Python drops what a handler raises in the middle of a fork or a destructor; the run would go on.
+        os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)

@@ -7,10 +7,12 @@ other process (a MONAI Label server, a notebook) there is no such command line, 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import platform
 import shutil
+import signal
 import sys
 from datetime import datetime, timezone
 from functools import partial
@@ -25,6 +27,7 @@ from monai.bundle import ConfigParser
 from monai_brainseg.commands import Command, check_command, read_command
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
+from monai_brainseg.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
 from monai_brainseg.splits import read_datalist
 from monai_brainseg.volumes import read_nifti
 
@@ -34,6 +37,7 @@ def start_run(
     *,
     datalist: str,
     fold: int | None = None,
+    batch_size: int | None = None,
     fresh: bool = False,
     checkpoint: str | None = None,
     network: torch.nn.Module | None = None,
@@ -42,12 +46,14 @@ def start_run(
 
     Writes ``config.yaml`` (the configs merged with the overrides: it runs again by itself) and ``run.json`` (command,
     versions, date). Leaves the process with one line and exit code 1 where something is wrong with what was asked.
+    Of several processes, rank 0 alone writes and logs.
 
     Args:
         output_dir: folder of the run.
         datalist: file to be checked before any long work.
         fold: the fold to be left out for validation; must have patients, and so must the others.
-        fresh: clear the state and the dashboard of an earlier run in ``output_dir``.
+        batch_size: volumes in a step that several processes share; None where there is only one.
+        fresh: clear the dashboard of an earlier run in ``output_dir``; its state goes with the first whole epoch.
         checkpoint: file of weights that must be there, and fit ``network``.
         network: what ``checkpoint`` is for.
     """
@@ -56,27 +62,33 @@ def start_run(
         return
     try:
         check_command(command)
-        _check_datalist(datalist, fold)
+        _check_datalist(datalist, fold, batch_size)
         if checkpoint is not None and network is not None:
             check_checkpoint(Path(checkpoint), network)
         if int(os.environ.get("RANK", "0")) == 0:
             _record(command, Path(output_dir), fresh)
+        else:
+            logging.disable()
         sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist))
     except (InputError, OSError) as error:
-        sys.exit(f"{command.run_id}: {error}")
+        if claim_last_word():
+            say_last_word(f"{command.run_id}: {error}")
+        sys.exit(1)
 
 
 def _leave(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None, *, run_id: str, datalist: Path
 ) -> None:
     """End the process as ``sys.excepthook``: one line for what is the user's to mend, a traceback for a bug."""
-    reason = explain(error, datalist)
-    if reason is None:
-        sys.__excepthook__(kind, error, trace)
-    else:
-        print(f"{run_id}: {reason}", file=sys.stderr, flush=True)
-        # MONAI has tried a broken file with ITK, whose threads can abort an orderly exit with a line of their own.
-        os._exit(1)
+    if claim_last_word():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it once another rank has left without a word
+        reason = explain(error, datalist)
+        if reason is None:
+            sys.__excepthook__(kind, error, trace)
+            return
+        say_last_word(f"{run_id}: {reason}")
+    # MONAI has tried a broken file with ITK, whose threads can abort an orderly exit with a line of their own.
+    os._exit(1)
 
 
 def explain(error: BaseException, datalist: Path) -> str | None:
@@ -89,6 +101,8 @@ def explain(error: BaseException, datalist: Path) -> str | None:
     while cause is not None:
         if isinstance(cause, InputError) or isinstance(cause, OSError) and cause.errno is not None:
             return str(cause)
+        if is_lost_peer(cause):
+            return "another process of this run was lost; the same command with --resume True goes on"
         cause = cause.__cause__ or cause.__context__
     try:
         listed = read_datalist(datalist)
@@ -100,13 +114,16 @@ def explain(error: BaseException, datalist: Path) -> str | None:
     return None
 
 
-def _check_datalist(datalist: str, fold: int | None) -> None:
+def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> None:
     if not Path(datalist).is_file():
         raise InputError(f"{datalist}: not there; name a folder that `brainseg prepare` wrote by --dataset_dir")
     listed = read_datalist(Path(datalist))
     folds = {item["fold"] for item in listed["training"]}
     if fold is not None and (fold not in folds or len(folds) < 2):
         raise InputError(f"{datalist}: has no patients in or none outside fold {fold}; it has folds {sorted(folds)}")
+    if batch_size is not None:
+        validation = sum(item["fold"] == fold for item in listed["training"])
+        check_shares(len(listed["training"]) - validation, validation, batch_size)
 
 
 def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
@@ -133,8 +150,9 @@ def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
 
 def _record(command: Command, output_dir: Path, fresh: bool) -> None:
     if fresh:
-        (output_dir / "last.pt").unlink(missing_ok=True)
         shutil.rmtree(output_dir / "tensorboard", ignore_errors=True)
+    elif (output_dir / "last.pt").is_file():
+        return  # a resumed run keeps the record of its beginning
     config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
     config.update(dict(command.overrides))
     with write_beside(output_dir / "config.yaml") as path:

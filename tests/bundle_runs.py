@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigWorkflow
 
 CONFIGS = Path("bundles/brainseg_unet/configs")
@@ -40,3 +41,19 @@ def command(run_id: str, config: str, dataset: Path, output: Path, *words: str, 
 def run(*arguments: Any, **overrides: Any) -> subprocess.CompletedProcess[str]:
     """Run ``command(...)`` to its end and return it with its output; the caller looks at the exit code."""
     return subprocess.run(command(*arguments, **overrides), capture_output=True, text=True, check=False)
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    """Compare nested states to the bit."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            assert_equal(left, right)
+    else:
+        assert one == other

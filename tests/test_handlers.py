@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from bundle_runs import QUICK, build, command, run
+from bundle_runs import QUICK, assert_equal, build, command, run
 from ignite.engine import Engine, Events
 
 from monai_brainseg.errors import InputError
@@ -39,22 +39,6 @@ def train(dataset: Path, output: Path, stop_in: int | None = None, **overrides: 
     else:
         workflow.run()
     return torch.load(output / "last.pt", weights_only=True)
-
-
-def assert_equal(one: Any, other: Any) -> None:
-    """Compare nested states to the bit."""
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for left, right in zip(one, other, strict=True):
-            assert_equal(left, right)
-    else:
-        assert one == other
 
 
 @pytest.mark.slow

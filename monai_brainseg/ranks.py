@@ -1,0 +1,75 @@
+"""Several processes of one training, as ``torchrun`` starts them: a share for each rank, and one last word."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch.distributed import TCPStore
+
+from monai_brainseg.errors import InputError
+
+
+def check_shares(training: int, validation: int, batch_size: int) -> None:
+    """Refuse a number of processes that leaves one of them without patients, a part of each batch or a GPU.
+
+    Args:
+        training: number of patients to train on.
+        validation: number of patients to validate on.
+        batch_size: volumes in a step, of all processes together.
+
+    Raises:
+        InputError: names the numbers and how many processes to start.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        raise InputError(
+            "multi_gpu_train.yaml: is for `torchrun --standalone --nproc_per_node=2 -m monai.bundle run ...`"
+        )
+    processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    most = min(training, validation)
+    if processes > most:
+        raise InputError(
+            f"{processes} processes: each needs patients of its own, and there are {training} to train on and "
+            f"{validation} to validate on; start at most {most}"
+        )
+    if batch_size % processes:
+        more = processes * (batch_size // processes + 1)
+        raise InputError(f"--batch_size {batch_size}: {processes} processes cannot share it evenly; give {more}")
+    if torch.cuda.is_available() and here > torch.cuda.device_count():
+        raise InputError(
+            f"{here} processes: each needs a GPU, and there are {torch.cuda.device_count()}; start as many as those"
+        )
+
+
+def claim_last_word() -> bool:
+    """Return True to the first process of a run that asks; it alone says why the run ends.
+
+    They ask the store through which they found each other. It is torchrun's own and outlives every rank.
+    """
+    if "MASTER_ADDR" not in os.environ:
+        return True
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    try:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
+        return bool(store.add(f"monai_brainseg/last_word/{attempt}", 1) == 1)
+    except RuntimeError:  # a store that rank 0 held is gone with it
+        return True
+
+
+def say_last_word(line: str) -> None:
+    """Print why a run ends, and leave it for the summary that torchrun prints after it."""
+    # torch holds back sys.stderr while it reports an exception, and a signal may come in the middle of a write to it.
+    os.write(2, f"{line}\n".encode())
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        message = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
+        Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps({"message": message}))
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Is this what torch raises in a process whose connection to another one broke?"""
+    return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)
