@@ -27,7 +27,8 @@ def check_shares(training: int, validation: int, batch_size: int) -> None:
     """
     if "WORLD_SIZE" not in os.environ:
         raise InputError(
-            "multi_gpu_train.yaml: is for `torchrun --standalone --nproc_per_node=2 -m monai.bundle run ...`"
+            "multi_gpu_train.yaml: needs processes that torchrun started; run "
+            "`torchrun --standalone --nproc_per_node=2 -m monai.bundle run ...`, or for one process leave it out"
         )
     processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     most = min(training, validation)
@@ -50,7 +51,7 @@ def claim_last_word() -> bool:
 
     They ask the store through which they found each other. It is torchrun's own and outlives every rank.
     """
-    if "MASTER_ADDR" not in os.environ:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # a cluster may set MASTER_ADDR for everything that it runs
         return True
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     try:

@@ -38,7 +38,11 @@ def shorten(command: str) -> str:
 
 def test_demo_trains_and_scores_unseen_patients_above_080(tmp_path: Path) -> None:
     done = subprocess.run(
-        ["make", "demo", f"DEMO={tmp_path / 'demo'}"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        ["make", "--no-print-directory", "demo", f"DEMO={tmp_path / 'demo'}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     summary = json.loads((tmp_path / "demo/scores/summary.json").read_text())
@@ -53,7 +57,7 @@ def test_demo_trains_and_scores_unseen_patients_above_080(tmp_path: Path) -> Non
 def test_commands_of_the_readme_run_as_written(tmp_path: Path) -> None:
     for name in ("bundles", "configs"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
-    write_phantoms(tmp_path / "data/kaggle_3m", 16, seed=3, size=64, slices=6)
+    write_phantoms(tmp_path / "data/kaggle_3m", 16, seed=3, size=64, slices=8)
     commands = read_commands(REPOSITORY / "README.md")
     assert len(commands) >= 8
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -44,6 +44,7 @@ def test_first_process_that_asks_has_the_last_word_once_in_each_attempt(monkeypa
     assert claim_last_word()
     assert claim_last_word(), "a process alone always has it"
     store = TCPStore("localhost", 0, is_master=True)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", str(store.port))
     assert [claim_last_word() for _ in range(3)] == [True, False, False]
