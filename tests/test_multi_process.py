@@ -194,7 +194,8 @@ def test_losses_equal_those_of_one_process_for_the_same_batches(dataset: Path, t
     losses = read_scalars(tmp_path / "one", "train_loss")
     assert len(losses) == EPOCHS
     assert losses[0] - losses[-1] > 0.01
-    assert read_scalars(tmp_path / "two", "train_loss") == pytest.approx(losses, rel=1e-5)
+    # float32 sums come in another order, also with another number of threads, and grow apart over the epochs
+    assert read_scalars(tmp_path / "two", "train_loss") == pytest.approx(losses, rel=1e-4)
 
 
 def test_early_stop_is_the_same_on_every_rank(dataset: Path, tmp_path: Path) -> None:
