@@ -97,6 +97,25 @@ def test_nan_voxels_end_a_training_without_weights(dataset: Path, tmp_path: Path
     assert not list((tmp_path / "run").rglob("*.pt"))
 
 
+def test_case_that_cannot_be_segmented_is_named_and_gets_no_mask(dataset: Path, tmp_path: Path) -> None:
+    done = run("training", "train.yaml", dataset, tmp_path / "run", **(QUICK | {"epochs": 1}))
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    whole = sorted((dataset / "imagesTs").glob("*.nii.gz"))[0]
+    shutil.copy(whole, folder / "a.nii.gz")
+    (folder / "b.nii.gz").write_bytes(whole.read_bytes()[:300])
+    options = NARROW | {"checkpoint": tmp_path / "run/models/model.pt"}
+    assert "b.nii.gz" in last_line(run("inferring", "inference.yaml", folder, tmp_path / "masks", **options))
+    voxels = np.asarray(nib.load(whole).dataobj).astype(np.float32)
+    voxels[20:40] = np.nan
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), folder / "b.nii.gz")
+    said = last_line(run("inferring", "inference.yaml", folder, tmp_path / "masks", **options))
+    assert "b.nii.gz" in said
+    assert "NaN" in said
+    assert [file.name for file in (tmp_path / "masks").glob("*.nii.gz")] == ["a.nii.gz"]
+
+
 def test_more_files_of_a_case_than_sequences_are_not_taken_for_one_case(dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "scans"
     folder.mkdir()
