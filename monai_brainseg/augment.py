@@ -9,14 +9,20 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.transforms import Randomizable
-from torch.nn.functional import affine_grid, grid_sample
+from numpy.polynomial.legendre import legvander
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, pad
 
+ELASTIC_POINTS = 6  # that are displaced along each side; what lies between follows smoothly
+BIAS_DEGREE = 3  # of the polynomials, as MONAI's default
 FLAIR = 1  # the sequences are pre-contrast, FLAIR, post-contrast
 
 
-def warp(images: torch.Tensor, masks: torch.Tensor, matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def warp(
+    images: torch.Tensor, masks: torch.Tensor, matrices: torch.Tensor, displacements: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Resample images linearly and masks by nearest neighbour, with zeros from outside.
 
     Args:
@@ -24,6 +30,7 @@ def warp(images: torch.Tensor, masks: torch.Tensor, matrices: torch.Tensor) -> t
         masks: ``[batch, 1, x, y]``, floating point.
         matrices: ``[batch, 2, 2]``, from an offset in voxels from the centre of the result, (x, y), to the offset in
             the source that is looked up there.
+        displacements: ``[batch, 2, x, y]``, what is added to that offset, in voxels along x and y; None adds nothing.
 
     Returns:
         Warped images and masks, of the same shapes.
@@ -31,8 +38,11 @@ def warp(images: torch.Tensor, masks: torch.Tensor, matrices: torch.Tensor) -> t
     size = torch.tensor(images.shape[2:], dtype=matrices.dtype, device=matrices.device)
     relative = matrices * (size[None, :] / size[:, None])
     # torch names a position by its last axis first
-    theta = torch.nn.functional.pad(relative.flip(1, 2), (0, 1))
-    grid = affine_grid(theta, list(images.shape), align_corners=False).to(images.device)
+    theta = pad(relative.flip(1, 2), (0, 1))
+    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    if displacements is not None:  # a voxel is 2 / size of the way that torch calls -1 to 1
+        grid = grid + (displacements * (2 / size)[:, None, None]).flip(1).permute(0, 2, 3, 1)
+    grid = grid.to(images.device)
     return (
         grid_sample(images, grid, mode="bilinear", align_corners=False),
         grid_sample(masks, grid, mode="nearest", align_corners=False),
@@ -48,6 +58,42 @@ def change_contrast(images: torch.Tensor, gain: torch.Tensor, gamma: torch.Tenso
         gamma: positive, broadcast to ``images``.
     """
     return gain * images.pow(gamma)
+
+
+def blur(images: torch.Tensor, sigmas: torch.Tensor, radius: int) -> torch.Tensor:
+    """Smooth each slice of each sequence by a Gaussian of its own.
+
+    Args:
+        images: ``[batch, channel, x, y]``.
+        sigmas: ``[batch, channel]``, standard deviations in voxels; 0 changes nothing.
+        radius: voxels on either side that count.
+    """
+    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    weights = torch.exp(-0.5 * (offsets / sigmas.reshape(-1, 1).clamp_min(1e-3)) ** 2)
+    weights = (weights / weights.sum(1, keepdim=True))[:, None, :, None]
+    smooth = images.reshape(1, -1, *images.shape[2:])
+    for kernel, padding in ((weights, (0, 0, radius, radius)), (weights.mT, (radius, radius, 0, 0))):
+        smooth = conv2d(pad(smooth, padding, mode="replicate"), kernel, groups=len(weights))
+    return smooth.reshape(images.shape)
+
+
+def draw_bias_fields(coefficients: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """Return smooth positive fields, the exponential of a sum of Legendre polynomials, as MONAI's ``RandBiasField``.
+
+    Args:
+        coefficients: ``[batch, channel, n, n]`` of the products of the polynomials of degree 0 to n - 1 in x and in y;
+            those whose degrees add up to n or more are left out.
+        shape: (x, y) of the fields.
+
+    Returns:
+        ``[batch, channel, x, y]``.
+    """
+    degree = coefficients.shape[-1] - 1
+    along_x, along_y = (
+        torch.from_numpy(legvander(np.linspace(-1, 1, size), degree)).to(coefficients) for size in shape
+    )
+    kept = coefficients * torch.ones_like(coefficients[0, 0]).tril().flip(1)
+    return torch.einsum("bcij,xi,yj->bcxy", kept, along_x, along_y).exp()
 
 
 def drop_sequences(images: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
@@ -70,6 +116,9 @@ class BatchAugmentation(Randomizable):
         flip: probability of mirroring left and right.
         rotate: largest rotation in degrees, either way.
         scale: largest relative change of size; sizes are drawn evenly in their logarithm.
+        elastic: largest displacement of 6 by 6 points in voxels, either way; what lies between follows smoothly.
+        bias: largest coefficient of the polynomials in the logarithm of a bias field, either way.
+        blur: largest standard deviation of Gaussian smoothing in voxels.
         gain: largest relative change of a sequence's brightness, even in the logarithm.
         gamma: as ``gain``, for the exponent of the contrast curve.
         noise: largest standard deviation of Gaussian noise, in units of the tissue's median.
@@ -87,6 +136,9 @@ class BatchAugmentation(Randomizable):
         flip: float = 0.5,
         rotate: float = 35,
         scale: float = 0.25,
+        elastic: float = 0,
+        bias: float = 0,
+        blur: float = 0,
         gain: float = 0.25,
         gamma: float = 0.35,
         noise: float = 0.08,
@@ -95,6 +147,9 @@ class BatchAugmentation(Randomizable):
         self.flip = flip
         self.rotate = rotate
         self.scale = scale
+        self.elastic = elastic
+        self.bias = bias
+        self.blur = blur
         self.gain = gain
         self.gamma = gamma
         self.noise = noise
@@ -106,7 +161,14 @@ class BatchAugmentation(Randomizable):
         """Return augmented images ``[batch, 3, x, y]`` and masks ``[batch, 1, x, y]``, float32 on ``device``."""
         images = batch["image"].to(device, torch.float32, non_blocking=non_blocking)
         masks = batch["label"].to(device, torch.float32, non_blocking=non_blocking)
-        images, masks = warp(images, masks, self._draw_matrices(len(images)).to(device))
+        matrices = self._draw_matrices(len(images)).to(device)
+        images, masks = warp(images, masks, matrices, self._draw_displacements(images))
+        if self.blur:
+            sigmas = self._draw_uniform(images.shape[:2], 0, self.blur)
+            images = blur(images, sigmas.to(device), radius=math.ceil(3 * self.blur))
+        if self.bias:
+            coefficients = self._draw_uniform((*images.shape[:2], BIAS_DEGREE + 1, BIAS_DEGREE + 1), -self.bias, self.bias)
+            images = images * draw_bias_fields(coefficients.to(device), images.shape[2:])
         draw = images.shape[:2] + (1, 1)
         images = change_contrast(
             images, self._draw_factors(draw, self.gain).to(device), self._draw_factors(draw, self.gamma).to(device)
@@ -130,6 +192,12 @@ class BatchAugmentation(Randomizable):
         return torch.stack(
             [torch.stack([mirrors * cosines, -mirrors * sines], -1), torch.stack([sines, cosines], -1)], -2
         )
+
+    def _draw_displacements(self, images: torch.Tensor) -> torch.Tensor | None:
+        if not self.elastic:
+            return None
+        points = self._draw_uniform((len(images), 2, ELASTIC_POINTS, ELASTIC_POINTS), -self.elastic, self.elastic)
+        return interpolate(points.to(images.device), images.shape[2:], mode="bicubic", align_corners=True)
 
     def _add_noise(self, images: torch.Tensor) -> torch.Tensor:
         generator = torch.Generator(images.device).manual_seed(int(self.R.randint(2**31)))

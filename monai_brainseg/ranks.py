@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +71,21 @@ def say_last_word(line: str) -> None:
     if "TORCHELASTIC_ERROR_FILE" in os.environ:
         message = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
         Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps({"message": message}))
+
+
+def end_process() -> None:
+    """End a process that has done its share, by what Python does at exit, but without taking the interpreter down.
+
+    The network keeps the threads of the process group alive. One that still needs Python while the interpreter is taken
+    down is ended by force, which C++ answers with an abort: seen once in some fifty trainings, after the last epoch.
+    Does nothing where torchrun did not start the process.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def is_lost_peer(error: BaseException) -> bool:
