@@ -78,7 +78,7 @@ def blur(images: torch.Tensor, sigmas: torch.Tensor, radius: int) -> torch.Tenso
 
 
 def draw_bias_fields(coefficients: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """Return smooth positive fields, the exponential of a sum of Legendre polynomials, as MONAI's ``RandBiasField``.
+    """Return smooth positive fields, the exponential of a sum of Legendre polynomials (MONAI's ``RandBiasField``).
 
     Args:
         coefficients: ``[batch, channel, n, n]`` of the products of the polynomials of degree 0 to n - 1 in x and in y;
@@ -92,7 +92,7 @@ def draw_bias_fields(coefficients: torch.Tensor, shape: tuple[int, int]) -> torc
     along_x, along_y = (
         torch.from_numpy(legvander(np.linspace(-1, 1, size), degree)).to(coefficients) for size in shape
     )
-    kept = coefficients * torch.ones_like(coefficients[0, 0]).tril().flip(1)
+    kept = coefficients * torch.ones_like(coefficients[0, 0]).triu().flip(1)
     return torch.einsum("bcij,xi,yj->bcxy", kept, along_x, along_y).exp()
 
 
@@ -167,7 +167,9 @@ class BatchAugmentation(Randomizable):
             sigmas = self._draw_uniform(images.shape[:2], 0, self.blur)
             images = blur(images, sigmas.to(device), radius=math.ceil(3 * self.blur))
         if self.bias:
-            coefficients = self._draw_uniform((*images.shape[:2], BIAS_DEGREE + 1, BIAS_DEGREE + 1), -self.bias, self.bias)
+            coefficients = self._draw_uniform(
+                (*images.shape[:2], BIAS_DEGREE + 1, BIAS_DEGREE + 1), -self.bias, self.bias
+            )
             images = images * draw_bias_fields(coefficients.to(device), images.shape[2:])
         draw = images.shape[:2] + (1, 1)
         images = change_contrast(

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from monai_brainseg.dicom import read_series
 from monai_brainseg.errors import InputError
 from monai_brainseg.slices import SLICE_ENDINGS
 from monai_brainseg.volumes import SEQUENCES, Volume, hash_images, read_nifti, read_slices, stack_slices
@@ -110,11 +111,16 @@ def examine_case(case: Case, tumor_labels: Collection[int] = ()) -> Study:
 def describe_case(case: Case, images: Mapping[str, Volume], label: Volume) -> Study:
     """Return what the sequences of a case, as ``read_images`` gives them, and its mask say."""
     flair = images["flair"]
-    # The LGG set holds a copy of FLAIR in place of a sequence that was not scanned.
-    own = {s: v for s, v in images.items() if s == "flair" or not np.array_equal(v.voxels, flair.voxels)}
+    own = find_own(images)
     tumor = int(label.voxels.sum(dtype=np.int64))
     digest = hash_images(list(own.values()))
     return Study(case, tuple(own), digest, flair.spacing_known, tumor, tumor * flair.voxel_size)
+
+
+def find_own(images: Mapping[str, Volume]) -> dict[str, Volume]:
+    """Return the sequences that were scanned: the LGG set holds a copy of FLAIR in place of one that was not."""
+    flair = images["flair"]
+    return {s: v for s, v in images.items() if s == "flair" or not np.array_equal(v.voxels, flair.voxels)}
 
 
 def read_images(case: Case) -> dict[str, Volume]:
@@ -128,7 +134,7 @@ def read_images(case: Case) -> dict[str, Volume]:
         if files not in read:
             read[files] = _read_files(files)
     flair = read[case.images["flair"]]
-    if _is_sliced(case.images["flair"]) and flair.voxels.ndim == 3:
+    if _is_sliced(case.images["flair"]) and flair.voxels.ndim == 3 and case.channels:
         images = {"flair": flair}
     else:
         images = {s: _take(case, s, read[case.images[s]]) for s in SEQUENCES if s in case.images}
@@ -166,7 +172,9 @@ def _is_sliced(files: tuple[Path, ...]) -> bool:
 
 
 def _read_files(files: tuple[Path, ...]) -> Volume:
-    return stack_slices(read_slices(files)) if _is_sliced(files) else read_nifti(files[0])
+    if _is_sliced(files):
+        return stack_slices(read_slices(files))
+    return read_nifti(files[0]) if files[0].name.endswith((".nii.gz", ".nii")) else read_series(files)
 
 
 def _squeeze(volume: Volume) -> Volume:

@@ -12,6 +12,7 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.layouts import LAYOUTS
 from monai_brainseg.phantom import STYLES, WRITERS, write_phantoms
 from monai_brainseg.prepare import prepare
+from monai_brainseg.studies import PARTS, Found, find_scans, make_scan
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,8 +20,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="brainseg", description=__doc__)
     parser.add_argument("--version", action="version", version=f"brainseg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_benchmark(commands)
     _add_check(commands)
     _add_evaluate(commands)
+    _add_predict(commands)
     _add_prepare(commands)
     _add_phantom(commands)
     return parser
@@ -99,33 +102,52 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _read_labels(text: str) -> list[int]:
+    return _read_numbers("--tumor-labels", text)
+
+
+def _read_numbers(option: str, text: str) -> list[int]:
     try:
-        return [int(label) for label in text.split(",") if label]
+        return [int(number) for number in text.split(",") if number]
     except ValueError:
-        raise InputError(f"--tumor-labels {text}: expected whole numbers with commas, such as 1,2,3") from None
+        raise InputError(f"{option} {text}: expected whole numbers with commas, such as 1,2,3") from None
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="score predicted masks against the truth of a datalist",
-        description="Score <patient>.nii.gz in a folder against a datalist; writes metrics.csv and summary.json. A "
-        "patient without a prediction is scored as a failure (Dice 0) and listed; the exit code stays 0.",
+        description="Score <patient>.nii.gz in a folder against a datalist; writes metrics.csv, summary.json and "
+        "report.html. A patient without a prediction is scored as a failure (Dice 0) and listed; the exit code stays "
+        "0. Where <patient>_probability.nii.gz lie beside all of them there is a precision-recall curve, and on the "
+        "training part operating points are chosen.",
     )
     parser.add_argument("--datalist", type=Path, required=True, help="datalist.json, or the prepared folder")
     parser.add_argument("--predictions", type=Path, required=True, help="folder of masks on the truth's grid")
-    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.csv and summary.json")
+    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.csv, summary.json, report.html")
     parser.add_argument("--part", choices=("test", "training", "all"), default="test", help="default: test")
     parser.add_argument("--fold", type=int, help="only this fold, with --part training")
     parser.add_argument(
         "--tolerance", type=float, default=2.0, help="of surface Dice, in mm or, where spacing is unknown, voxels; 2"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap intervals; 0")
+    parser.add_argument("--run", type=Path, metavar="RUN_DIR", help="training run whose learning curves are shown")
+    parser.add_argument(
+        "--operating-points",
+        type=Path,
+        metavar="SUMMARY_JSON",
+        help="summary.json of an evaluation of the folds; its operating points are measured here",
+    )
+    parser.add_argument(
+        "--allow-seen",
+        action="store_true",
+        help="score patients too that the weights were trained or selected on; every output then says so",
+    )
     parser.set_defaults(call=_evaluate)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from monai_brainseg.evaluation import evaluate, format_summary  # loads MONAI, which takes seconds
+    from monai_brainseg.evaluation import evaluate  # loads MONAI, which takes seconds
+    from monai_brainseg.summary_text import format_summary
 
     summary = evaluate(
         arguments.datalist,
@@ -135,9 +157,64 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         fold=arguments.fold,
         tolerance=arguments.tolerance,
         seed=arguments.seed,
+        run=arguments.run,
+        operating_points=arguments.operating_points,
+        allow_seen=arguments.allow_seen,
         command=sys.argv,
     )
+    print(f"wrote {arguments.output / 'report.html'}, metrics.csv, summary.json\n")
     print(format_summary(summary))
+
+
+def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "benchmark",
+        help="cross-validate, compare recipes, and show what a split by slice is worth",
+        description="Train recipes by monai.bundle on all folds but one, score what was left out, and write one table: "
+        "benchmark.md, benchmark.html and benchmark.csv. The same command goes on where it was interrupted; recipes, "
+        "folds and seeds can be added to it. A run that fails is listed with the reason, and makes the exit code 1.",
+    )
+    parser.add_argument("--dataset_dir", type=Path, required=True, metavar="DIR", help="a prepared folder")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for runs and table")
+    parser.add_argument(
+        "--recipes", default="best", metavar="A,B", help="of configs/recipes, or paths; compared with the first (best)"
+    )
+    parser.add_argument("--folds", default="all", metavar="N,N", help="left out in turn: all (default), 0, or 0,1")
+    parser.add_argument(
+        "--split",
+        default="patient",
+        metavar="patient|slice",
+        help="by patient (default), by slice, which leaks, or both",
+    )
+    parser.add_argument("--seeds", default="0", metavar="N,N", help="of the trainings; 0")
+    parser.add_argument("--budget", type=float, metavar="MINUTES", help="cut each training short after so long")
+    parser.add_argument("--epochs", type=int, metavar="N", help="of each training, instead of the recipe's own")
+    parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")
+    parser.add_argument("--final", action="store_true", help="score the test part too: once, when all choices are made")
+    parser.add_argument("--ensemble", action="store_true", help="score the mean of each recipe's networks on it too")
+    parser.add_argument("--processes", type=int, metavar="N", help="runs at a time (default: one a GPU, or one)")
+    parser.set_defaults(call=_benchmark)
+
+
+def _benchmark(arguments: argparse.Namespace) -> None:
+    from monai_brainseg.benchmark import carry_out  # loads MONAI, which takes seconds
+    from monai_brainseg.benchmark_plan import make_plan
+    from monai_brainseg.benchmark_table import write_table
+
+    given = vars(arguments)
+    options = {name: given[name] for name in ("dataset_dir", "output", "bundle", "epochs", "final", "ensemble")}
+    plan = make_plan(
+        recipes=arguments.recipes.split(","),
+        splits=arguments.split.split(","),
+        folds=None if arguments.folds == "all" else _read_numbers("--folds", arguments.folds),
+        seeds=_read_numbers("--seeds", arguments.seeds),
+        **options,
+    )
+    failed = carry_out(plan, arguments.budget, arguments.processes)
+    print(write_table(plan, failed))
+    print(f"\nwrote {plan.output / 'benchmark.html'}, benchmark.md, benchmark.csv")
+    if failed:
+        raise InputError(f"{plan.output}: failed, as listed: {'; '.join(failed)}; the same command tries again")
 
 
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -161,6 +238,93 @@ def _phantom(arguments: argparse.Namespace) -> None:
     options = {name: value for name, value in vars(arguments).items() if name not in ("call", "command")}
     names = write_phantoms(**{**options, "style": STYLES[arguments.style]})
     print(f"{len(names)} patients in {arguments.output}")
+
+
+_PREDICT = """\
+Segment studies. An INPUT is a folder or files of slices (.tif, .png: grey FLAIR, or pre-contrast, FLAIR and
+post-contrast as colours), NIfTI (FLAIR, these three along a fourth axis, or a file each), a folder of DICOM series, a
+prepared folder, or a folder of many of these. FLAIR alone is enough: it stands in for what is missing.
+
+Each mask lies on its input's grid, in its form: DIR/CASE/<slice>_mask.tif (0 and 255), DIR/CASE.nii.gz (0 and 1), for
+DICOM also DIR/CASE.dcm, a DICOM SEG. DIR/CASE_preview.png shows it; DIR/run.json says what was done, with warnings. The
+same command again does what is missing. A study that fails is listed, and makes the exit code 1. For research only."""
+
+_PREDICT_EXAMPLES = """\
+examples:
+  brainseg predict patient/ --output masks
+  brainseg predict flair.nii.gz --output masks --tta --uncertainty
+  brainseg predict --flair F.nii.gz --pre T1.nii.gz --post T1c.nii.gz --output masks
+  brainseg predict studies/ --naming 'flair=*_FLAIR.nii.gz,post=*_T1Gd.nii.gz' --output masks
+  brainseg predict dicom/ --series 401 --output masks
+  torchrun --standalone --nproc_per_node=4 -m monai_brainseg predict studies/ --output masks"""
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="segment any study: slices, NIfTI or DICOM in, masks on their grid out",
+        description=_PREDICT,
+        epilog=_PREDICT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("inputs", nargs="*", type=Path, metavar="INPUT", help="files and folders, see above")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the masks")
+    for role, name in (("flair", "FLAIR"), ("pre", "pre-contrast T1"), ("post", "post-contrast T1")):
+        parser.add_argument(f"--{role}", type=Path, metavar="PATH", help=f"{name} of one study, instead of INPUT")
+    parser.add_argument(
+        "--naming",
+        metavar="PATTERNS",
+        help="how NIfTI files are named, e.g. 'pre=*_T1.nii.gz,flair=*_FLAIR.nii.gz,post=*_T1ce.nii.gz'; what the "
+        "first * stands for, or the folder where there is none, names the case",
+    )
+    parser.add_argument("--part", choices=PARTS, default="test", help="of a prepared folder (default: test)")
+    parser.add_argument(
+        "--series", metavar="NUMBER", help="of DICOM studies: number, UID or part of the description (default: FLAIR)"
+    )
+    parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="weights (default: the bundle's models/model.pt); of several the probabilities are averaged",
+    )
+    parser.add_argument("--tta", action="store_true", help="average with the mirrored study: twice the time")
+    parser.add_argument(
+        "--operating-point",
+        choices=("balanced", "recall"),
+        default="balanced",
+        help="balanced (default), or recall, which marks more so that less is missed",
+    )
+    parser.add_argument("--probability", action="store_true", help="also write CASE_probability.nii.gz, 0 to 1")
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="also write CASE_entropy.nii.gz, 0 (sure) to 1 (even odds), and a confidence per case into run.json",
+    )
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
+    parser.set_defaults(call=_predict)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from monai_brainseg.predict import Options, predict  # loads MONAI, which takes seconds
+
+    roles = {role: getattr(arguments, role) for role in ("flair", "pre", "post")}
+    if bool(arguments.inputs) == bool(arguments.flair) or (any(roles.values()) and not arguments.flair):
+        raise InputError("INPUT or --flair: give one of them; --pre and --post only beside --flair")
+    if arguments.flair:
+        found = Found([make_scan(**roles, series=arguments.series)])
+    else:
+        found = find_scans(arguments.inputs, naming=arguments.naming, part=arguments.part, series=arguments.series)
+    names = ("bundle", "tta", "operating_point", "probability", "uncertainty", "device")
+    options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})
+    bad = predict(found, arguments.output, options, sys.argv)
+    count = len(found.scans) + len(found.bad)
+    if bad:
+        listed = "; ".join(f"{case}: {reason}" for case, reason in bad.items())
+        raise InputError(f"{len(bad)} of {count} studies failed: {listed}")
+    print(f"{count} studies: masks, previews and run.json in {arguments.output}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,11 @@ RUN_ARGUMENTS = {"run_id", "init_id", "final_id", "meta_file", "config_file", "l
 
 # Ids that monai.bundle looks for by itself.
 MONAI_IDS = {"imports", "initialize", "finalize", "run"}
-_COUNTS = ("epochs", "patience", "val_interval", "batch_size", "slices_per_volume", "volume_visits", "cache_num")
+_COUNTS = (
+    "epochs", "patience", "val_interval", "batch_size", "slices_per_volume", "volume_visits", "cache_num",
+    "overlay_interval",
+)  # fmt: skip
+_FROM_ZERO = ("seed", "fold", "num_workers", "min_voxels", "overlay_fixed", "overlay_worst")
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def _is_patch(value: Any) -> bool:
 
 ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **{name: (_is_at_least(1), "int, 1 or more") for name in _COUNTS},
-    **{name: (_is_at_least(0), "int, 0 or more") for name in ("seed", "fold", "num_workers", "min_voxels")},
+    **{name: (_is_at_least(0), "int, 0 or more") for name in _FROM_ZERO},
     "tumor_share": (_is_share, "a number from 0 to 1"),
     "patch_size": (_is_patch, "list of two multiples of 16"),
     "part": (lambda value: value in ("training", "test", "all"), "training, test or all"),

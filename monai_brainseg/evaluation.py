@@ -1,4 +1,4 @@
-"""A folder of predictions against a datalist: a row a patient, a summary with intervals, and how they came about."""
+"""A folder of predictions against a datalist: a row a patient, a summary with intervals, and a page of both."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ from tqdm import tqdm
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.intervals import DRAWS
+from monai_brainseg.learning_curves import read_training_run
+from monai_brainseg.operating_points import ChosenPoints, check_unused, choose_points, read_points
+from monai_brainseg.overlays import Overlay, choose_examples, draw_overlay
+from monai_brainseg.provenance import judge, read_seen
+from monai_brainseg.report import Evidence, make_report
 from monai_brainseg.scoring import OVERLAPS, PatientScores, find_predictions, score_patient
-from monai_brainseg.splits import Item, read_datalist
+from monai_brainseg.splits import Item, select_items
 from monai_brainseg.summaries import summarise
+from monai_brainseg.summary_text import count_patients
 from monai_brainseg.volumes import unwritable, write_whole
 
 RULES = {
@@ -44,6 +50,8 @@ RULES = {
     "where one voxel or more is predicted, its area the mean over false alarms",
     "presence": "tumour is present in a slice or patient if its mask holds one voxel or more",
     "pooled": "all voxels of all patients as one image, for comparison with publications that pool",
+    "operating_points": "chosen on folds alone, on probabilities before any clean-up: balanced has the highest mean "
+    "per-patient dice, recall the highest mean per-patient F2; elsewhere they are only measured",
 }
 
 
@@ -56,20 +64,27 @@ def evaluate(
     fold: int | None = None,
     tolerance: float = 2.0,
     seed: int = 0,
+    run: Path | None = None,
+    operating_points: Path | None = None,
+    allow_seen: bool = False,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Score a folder of predictions and write ``metrics.csv`` and ``summary.json``; nothing is written on failure.
+    """Score predictions and write ``metrics.csv``, ``summary.json`` and ``report.html``; nothing is written on failure.
 
     One patient at a time is in memory. A patient without a prediction is scored as a failure and listed.
 
     Args:
         datalist: ``datalist.json`` of a prepared folder, or that folder.
         predictions: folder of ``<patient>.nii.gz``, see ``scoring.score_patient``.
-        output: folder for both files.
+        output: folder for the files.
         part: ``test``, ``training`` or ``all``.
         fold: only this fold of the training part.
         tolerance: of surface Dice, in mm, in voxels for patients of unknown spacing.
         seed: of the bootstrap.
+        run: folder of the training run, for its learning curves.
+        operating_points: ``summary.json`` of an evaluation of the folds, whose operating points are measured here;
+            without it the training part chooses its own, and the others have none.
+        allow_seen: score also patients that the weights behind the masks were trained or selected on.
         command: what the record gives as the command.
 
     Returns:
@@ -77,22 +92,34 @@ def evaluate(
 
     Raises:
         InputError: the datalist has no such patients, the folder holds none of their predictions, a file cannot be
-            read or compared, or the output cannot be written.
+            read or compared, the operating points cannot be used, patients were seen by the weights, or the output
+            cannot be written.
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance {tolerance}: must be a distance of 0 or more")
     items = select_items(datalist, part, fold)
     found = _find_files(items, predictions)
+    provenance = judge(items, read_seen(predictions), allow_seen)
+    training = read_training_run(run) if run else None
+    given = _read_points(operating_points, items, predictions) if operating_points else None
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(output, error) from error
     bar = tqdm(items, desc="evaluate", unit="patient", disable=None)
     patients = [score_patient(item, predictions, tolerance) for item in bar]
+    points = given or _choose_points(patients, part, fold)
     others = {file.name for file in predictions.glob("*.nii.gz")} - {file.name for file in found}
     summary = {
-        "protocol": {"part": part, "fold": fold, "tolerance": tolerance, "rules": RULES},
-        **summarise(patients, tolerance, np.random.default_rng(seed)),
+        "protocol": {
+            "part": part,
+            "fold": fold,
+            "tolerance": tolerance,
+            "rules": RULES,
+            "operating_points": points.chosen_on if points else None,
+        },
+        **summarise(patients, tolerance, np.random.default_rng(seed), points.thresholds if points else {}),
+        "provenance": provenance,
         "not_scored": sorted(others),
         "run": {
             "command": list(command),
@@ -103,9 +130,42 @@ def evaluate(
             **_describe_run(),
         },
     }
-    write_whole(output / "metrics.csv", _format_rows(patients).encode())
+    rows = [to_row(patient) | {"seen": _tell_seen(patient.patient, provenance)} for patient in patients]
+    page = make_report(summary, Evidence(rows, _draw_examples(summary, items, predictions), training))
+    write_whole(output / "metrics.csv", _format_rows(rows).encode())
     write_whole(output / "summary.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
+    write_whole(output / "report.html", page)
     return summary
+
+
+def _read_points(file: Path, items: Sequence[Item], predictions: Path) -> ChosenPoints:
+    points = read_points(file)
+    check_unused(points, [item["patient"] for item in items])
+    for mask, probability in (find_predictions(item["patient"], predictions) for item in items):
+        if mask.exists() and not probability.exists():
+            raise InputError(
+                f"{probability}: no such file, but --operating-points needs a probability map beside every prediction; "
+                "write them too, or leave the option out"
+            )
+    return points
+
+
+def _choose_points(patients: Sequence[PatientScores], part: str, fold: int | None) -> ChosenPoints | None:
+    """Choose on folds alone: a threshold that was chosen on test patients would flatter every score on them."""
+    thresholds = choose_points(patients) if part == "training" else {}
+    names = [patient.patient for patient in patients]
+    return ChosenPoints(thresholds, {"file": None, "fold": fold, "patients": names}) if thresholds else None
+
+
+def _draw_examples(summary: dict[str, Any], items: Sequence[Item], predictions: Path) -> dict[str, list[Overlay]]:
+    named = {item["patient"]: item for item in items}
+    groups = choose_examples([named[each["patient"]] for each in summary["patients"]])
+    return {group: [draw_overlay(item, predictions) for item in members] for group, members in groups.items()}
+
+
+def _tell_seen(patient: str, provenance: dict[str, Any]) -> int | None:
+    """Return 1 or 0, whether the weights had seen a patient; None where that is not known."""
+    return None if provenance["state"] == "unknown" else int(patient in provenance["patients"])
 
 
 def _describe_run() -> dict[str, Any]:
@@ -115,26 +175,6 @@ def _describe_run() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("monai-brainseg", "monai", "torch", "numpy", "scipy")},
     }
-
-
-def select_items(datalist: Path, part: str, fold: int | None = None) -> list[Item]:
-    """Return the cases of a part of a datalist.
-
-    Raises:
-        InputError: the datalist cannot be used, or no case is left; names the folds there are.
-    """
-    listed = read_datalist(datalist)
-    if fold is not None and part != "training":
-        raise InputError(f"--fold {fold}: the {part} part has no folds; add --part training")
-    items = [item for name in ("test", "training") if part in (name, "all") for item in listed[name]]
-    if fold is not None:
-        folds = sorted({item["fold"] for item in items})
-        items = [item for item in items if item["fold"] == fold]
-        if not items:
-            raise InputError(f"{datalist}: has no fold {fold}; its folds are {', '.join(map(str, folds))}")
-    if not items:
-        raise InputError(f"{datalist}: lists no patient in its {part} part; choose another --part")
-    return items
 
 
 def hash_files(files: Iterable[Path]) -> str:
@@ -151,7 +191,7 @@ def _find_files(items: Sequence[Item], predictions: Path) -> list[Path]:
     found = [file for files in masks if files[0].exists() for file in files if file.exists()]
     if not found:
         raise InputError(
-            f"{predictions}: holds no prediction of any of {_number(len(items))}, such as {masks[0][0].name}"
+            f"{predictions}: holds no prediction of any of {count_patients(len(items))}, such as {masks[0][0].name}"
         )
     return found
 
@@ -188,49 +228,9 @@ def to_row(patient: PatientScores) -> dict[str, Any]:
     }
 
 
-def _format_rows(patients: Sequence[PatientScores]) -> str:
-    rows = [to_row(patient) for patient in patients]
+def _format_rows(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def format_summary(summary: dict[str, Any]) -> str:
-    """Return what the command prints: the Dice of each patient, worst first, a short table, the headline last."""
-    headline, missing, presence = summary["headline"], summary["missing"], summary["presence"]["by_slice"]
-    rows = dict(summary["per_patient"])
-    for unit, lengths in summary["distances_and_volumes"].items():
-        rows |= {f"surface dice ({lengths['tolerance']:g} {unit})": lengths["surface_dice"]}
-        rows |= {f"hd95 ({unit})": lengths["hd95"], f"volume error ({lengths['volume_unit']})": lengths["volume_error"]}
-    lines = [f"{'patient':32} dice", *(f"{each['patient']:32}{each['dice']:.3f}" for each in summary["patients"]), ""]
-    lines.append(f"{'per patient':28}{'mean':>9} {'95 % interval':22}{'median':>9} {'95 % interval':22}undefined")
-    for name, row in rows.items():
-        mean, median = (f"{_show(row[key]):>9} {_span(row[key + '_interval']):22}" for key in ("mean", "median"))
-        lines.append(f"{name:28}{mean}{median}{row['undefined'] or ''}".rstrip())
-    figures = {
-        "slices with tumour: dice": summary["slices"]["dice"],
-        "slices with tumour: found": presence["sensitivity"],
-        "slices without: false alarms": summary["slices"]["false_alarm_rate"],
-        "lesions found": summary["lesions"]["found_share"],
-        "pooled voxels: dice": summary["pooled"]["dice"],
-    }
-    lines += [f"{name:28}{_show(row['value']):>9} {_span(row['interval'])}".rstrip() for name, row in figures.items()]
-    if missing:
-        lines.append(f"NO PREDICTION, scored as failure, for {_number(len(missing))}: {', '.join(missing)}")
-    interval = f"95 % interval {_span(headline['interval'])}" if headline["interval"] else "no interval"
-    lines.append(f"{headline['score']} {_show(headline['value'])} ({interval}) over {_number(headline['patients'])}")
-    return "\n".join(lines)
-
-
-def _number(patients: int) -> str:
-    return "1 patient" if patients == 1 else f"{patients} patients"
-
-
-def _show(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
-
-
-def _span(interval: Sequence[float | None] | None) -> str:
-    return f"{_show(interval[0])} to {_show(interval[1])}" if interval else ""

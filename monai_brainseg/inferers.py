@@ -9,9 +9,9 @@ import torch
 from monai.inferers import Inferer
 
 
-def half_precision(device: torch.device) -> torch.dtype:
+def half_precision(device: torch.device | str) -> torch.dtype:
     """Return the 16-bit type a device computes fastest in without losing range where it can: bfloat16, else float16."""
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if torch.device(device).type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float16
     return torch.bfloat16
 
@@ -23,7 +23,7 @@ class HalfPrecisionInferer(Inferer):
 
     Args:
         inferer: what cuts the input into what the network takes, e.g. ``SimpleInferer`` or ``SliceInferer``.
-        device: where the network runs; decides the 16-bit type.
+        device: where the network runs; decides the 16-bit type. A label server names it by a text.
         amp: False runs in the network's own precision.
 
     Example::
@@ -32,10 +32,10 @@ class HalfPrecisionInferer(Inferer):
         logits = inferer(images, network)  # float32
     """
 
-    def __init__(self, inferer: Inferer, device: torch.device, amp: bool = True) -> None:
+    def __init__(self, inferer: Inferer, device: torch.device | str, amp: bool = True) -> None:
         super().__init__()
         self.inferer = inferer
-        self.device = device
+        self.device = torch.device(device)
         self.amp = amp
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

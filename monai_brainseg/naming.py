@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.volumes import SEQUENCES
@@ -45,15 +46,19 @@ def clean_name(patient: str) -> str:
     return re.sub(r'[\x00-\x1f/\\:*?"<>|]+', "-", patient).strip(" .") or "unnamed"
 
 
-def parse_naming(naming: str) -> dict[str, re.Pattern[str]]:
+def parse_naming(naming: str, required: Collection[str] = ("flair", "label")) -> dict[str, re.Pattern[str]]:
     """Return one pattern a role from ``role=pattern,role=pattern``; roles are pre, flair, post and label.
 
     A pattern is matched against the end of a file's path. Its first ``*`` is the case, further ones match anything;
     ``*`` does not cross a ``/``. Without a ``*`` the folder of the file is the case: ``flair=FLAIR.nii.gz`` means
     ``flair=*/FLAIR.nii.gz``.
 
+    Args:
+        naming: the text.
+        required: roles that must be named.
+
     Raises:
-        InputError: a role is unknown or named twice, or FLAIR or the label is not named.
+        InputError: a role is unknown or named twice, or one that is required is not named.
     """
     patterns: dict[str, re.Pattern[str]] = {}
     for part in naming.split(","):
@@ -66,7 +71,7 @@ def parse_naming(naming: str) -> dict[str, re.Pattern[str]]:
         first, *others = (pattern if "*" in pattern else f"*/{pattern}").split("*")
         rest = "[^/]*".join(map(re.escape, others))
         patterns[role] = re.compile(rf"(?:.*/)?{re.escape(first)}(?P<patient>[^/]+){rest}")
-    missing = {"flair", "label"} - set(patterns)
+    missing = set(required) - set(patterns)
     if missing:
         raise InputError(f"--naming {naming!r}: names no {' and no '.join(sorted(missing))}; add a pattern")
     return patterns

@@ -13,6 +13,7 @@ from skimage.filters import threshold_otsu
 
 from monai_brainseg.cases import Case, Study, describe_case, read_images, read_label
 from monai_brainseg.pages import draw_slice
+from monai_brainseg.screens import find_fullest, measure_aspect, measure_spacing, turn_to_screen
 from monai_brainseg.volumes import Volume
 
 PERCENTILES = (1, 25, 50, 75, 99)
@@ -75,7 +76,7 @@ def profile_case(case: Case, tumor_labels: Collection[int] = ()) -> Profile:
     return Profile(
         study=study,
         shape=flair.voxels.shape,
-        spacing=tuple(_measure_spacing(flair).tolist()) if flair.spacing_known else None,
+        spacing=tuple(measure_spacing(flair).tolist()) if flair.spacing_known else None,
         orientation="".join(nib.aff2axcodes(flair.affine)),
         intensities={s: tuple(np.percentile(voxels, PERCENTILES).tolist()) for s, voxels in own.items()},
         clipped={s: float(np.mean(voxels == images[s].voxels.max())) for s, voxels in own.items()},
@@ -110,10 +111,6 @@ def find_head(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tissue, tissue | ndimage.binary_fill_holes(solid, _IN_PLANE)
 
 
-def _measure_spacing(volume: Volume) -> np.ndarray:
-    return np.linalg.norm(volume.affine[:3, :3], axis=0)
-
-
 def _hash_slice(pixels: np.ndarray) -> str:
     if pixels.min() == pixels.max():
         return ""
@@ -121,12 +118,7 @@ def _hash_slice(pixels: np.ndarray) -> str:
 
 
 def _draw_picture(flair: Volume, tumor: np.ndarray) -> str:
-    """Draw the slice as on a reading screen: the patient's right on the left, the nose up."""
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(flair.affine), nib.orientations.axcodes2ornt("LPS")
-    )
-    image, mask = (nib.orientations.apply_orientation(array, turn) for array in (flair.voxels, tumor))
-    spacing = _measure_spacing(flair)[np.argsort(turn[:, 0])]
-    areas = mask.sum(axis=(0, 1))
-    z = int(areas.argmax()) if areas.any() else len(areas) // 2
-    return draw_slice(image[..., z].T, mask[..., z].T, spacing[1] / spacing[0], f"slice {z + 1} of {len(areas)}")
+    image, mask = turn_to_screen(flair, flair.voxels, tumor)
+    z = find_fullest(mask)
+    title = f"slice {z + 1} of {mask.shape[2]}"
+    return draw_slice(image[..., z].T, {"tumour": mask[..., z].T}, measure_aspect(flair), title)

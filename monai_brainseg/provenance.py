@@ -1,11 +1,108 @@
-"""What a model has seen: the hashes of the patients that it was trained or selected on."""
+"""What a model has seen, and whether a score is of patients that it has not: the leak guard.
+
+Weights carry hashes of the patients that they were trained or selected on. A folder of masks carries them on in the
+``run.json`` that says which weights made it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import torch
+
+from monai_brainseg.errors import InputError
+
+RECORD = "run.json"
+_NAMED = 3  # patients in a message
 
 
 def list_hashes(items: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the sorted content hashes of datalist items; items without one, such as a label server's, add nothing."""
-    return sorted({item["hash"] for item in items if "hash" in item})
+    """Return sorted hashes of the people and of the images of datalist items, by which they are known again.
+
+    A person is known by name, whichever of their scans it is, and images by their voxels, whatever they are called.
+    Items without either, such as a label server's, add nothing.
+    """
+    return sorted({found for item in items for found in _hash_item(item)})
+
+
+def _hash_item(item: Mapping[str, Any]) -> list[str]:
+    person = item.get("subject", item.get("patient"))
+    named = [f"person:{hashlib.sha256(str(person).encode()).hexdigest()[:16]}"] if person is not None else []
+    return named + ([f"images:{item['hash']}"] if "hash" in item else [])
+
+
+def find_seen(items: Iterable[Mapping[str, Any]], seen: Collection[str]) -> list[str]:
+    """Return the patients among datalist items that are known to weights which carry the hashes ``seen``."""
+    return [str(item["patient"]) for item in items if not set(seen).isdisjoint(_hash_item(item))]
+
+
+def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None where they do not carry it."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return {
+        "file": str(checkpoint),
+        "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "seen": content.get("seen"),
+    }
+
+
+def read_seen(predictions: Path) -> list[str] | None:
+    """Return the hashes that the weights behind a folder of masks carry; None where no record says so.
+
+    Args:
+        predictions: folder of masks; its ``run.json`` lists ``checkpoint``, each with ``seen``.
+
+    Raises:
+        InputError: the record cannot be read.
+    """
+    file = predictions / RECORD
+    if not file.is_file():
+        return None
+    try:
+        record = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read ({error}); predict again, or remove it") from error
+    checkpoints = record.get("checkpoint") if isinstance(record, dict) else None
+    lists = [each.get("seen") for each in checkpoints] if isinstance(checkpoints, list) else [None]
+    if not lists or any(each is None for each in lists):
+        return None
+    return sorted({found for each in lists for found in each})
+
+
+def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allow_seen: bool) -> dict[str, Any]:
+    """Return whether a score of these patients is one of unseen ones, as every output gives it.
+
+    Args:
+        items: datalist items of the patients to be scored.
+        seen: hashes that the weights carry; None where that is not known.
+        allow_seen: go on where patients were seen, and say so.
+
+    Returns:
+        ``state``: "clean", "seen" or "unknown"; ``note``, one sentence; ``patients``, those that were seen.
+
+    Raises:
+        InputError: some were seen and that is not allowed.
+    """
+    if seen is None:
+        note = "provenance unknown: no record says which weights made these masks, so they may have seen these patients"
+        return {"state": "unknown", "note": note, "patients": []}
+    if not seen:
+        note = "provenance unknown: the weights do not say which patients they were trained on"
+        return {"state": "unknown", "note": note, "patients": []}
+    known = find_seen(items, seen)
+    if not known:
+        note = "the weights were neither trained nor selected on any of these patients"
+        return {"state": "clean", "note": note, "patients": []}
+    named = ", ".join(known[:_NAMED]) + (", ..." if len(known) > _NAMED else "")
+    shares = f"{len(known)} of {len(items)} patients ({named})"
+    if not allow_seen:
+        raise InputError(
+            f"{shares} were trained or selected on by these weights, so this is no score of unseen patients; score "
+            "others, or allow it by --allow-seen (--allow_seen True under monai.bundle), and every output will say so"
+        )
+    note = f"NOT UNSEEN: {shares} were trained or selected on by the weights"
+    return {"state": "seen", "note": note, "patients": known}

@@ -14,11 +14,13 @@ import platform
 import shutil
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 import yaml
@@ -27,8 +29,9 @@ from monai.bundle import ConfigParser
 from monai_brainseg.commands import Command, check_command, read_command
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
+from monai_brainseg.provenance import RECORD, describe_checkpoint, judge
 from monai_brainseg.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
-from monai_brainseg.splits import read_datalist
+from monai_brainseg.splits import read_datalist, select_items
 from monai_brainseg.volumes import read_nifti
 
 
@@ -41,6 +44,8 @@ def start_run(
     fresh: bool = False,
     checkpoint: str | None = None,
     network: torch.nn.Module | None = None,
+    part: str = "test",
+    allow_seen: bool = False,
 ) -> None:
     """Check the command that started this process and the data it names, then record it in ``output_dir``.
 
@@ -56,6 +61,8 @@ def start_run(
         fresh: clear the dashboard of an earlier run in ``output_dir``; its state goes with the first whole epoch.
         checkpoint: file of weights that must be there, and fit ``network``.
         network: what ``checkpoint`` is for.
+        part: of the datalist that is to be scored by ``checkpoint``, together with ``fold``.
+        allow_seen: score it also where those weights were trained or selected on some of its patients.
     """
     command = read_command(sys.orig_argv)
     if command is None:
@@ -66,7 +73,9 @@ def start_run(
         if checkpoint is not None and network is not None:
             check_checkpoint(Path(checkpoint), network)
         if int(os.environ.get("RANK", "0")) == 0:
-            _record(command, Path(output_dir), fresh)
+            scored = select_items(Path(datalist), part, fold) if checkpoint is not None else []
+            weights = _check_unseen(Path(checkpoint), scored, allow_seen) if checkpoint is not None else {}
+            _record(command, Path(output_dir), fresh, weights)
         else:
             logging.disable()
         sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist))
@@ -148,7 +157,16 @@ def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
         raise InputError(f"{checkpoint}: weights of another network; it has {next(iter(found))} and this one does not")
 
 
-def _record(command: Command, output_dir: Path, fresh: bool) -> None:
+def _check_unseen(checkpoint: Path, items: Sequence[Mapping[str, Any]], allow_seen: bool) -> dict[str, Any]:
+    """Return what the record of a scoring says of its weights, and warn where they have seen the patients."""
+    weights = describe_checkpoint(checkpoint)
+    verdict = judge(items, weights["seen"], allow_seen)
+    if verdict["state"] != "clean":
+        logging.getLogger(__name__).warning(verdict["note"])
+    return {"checkpoint": [weights], "provenance": verdict}
+
+
+def _record(command: Command, output_dir: Path, fresh: bool, weights: Mapping[str, Any]) -> None:
     if fresh:
         shutil.rmtree(output_dir / "tensorboard", ignore_errors=True)
     elif (output_dir / "last.pt").is_file():
@@ -159,6 +177,7 @@ def _record(command: Command, output_dir: Path, fresh: bool) -> None:
         path.write_text(yaml.safe_dump(config.get(), sort_keys=False, width=120))
     record = {
         "command": sys.orig_argv,
+        **weights,
         "run_id": command.run_id,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seed": config.get("seed"),
@@ -167,5 +186,5 @@ def _record(command: Command, output_dir: Path, fresh: bool) -> None:
         + (torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"),
         "versions": {name: version(name) for name in ("monai-brainseg", "monai", "torch", "pytorch-ignite", "numpy")},
     }
-    with write_beside(output_dir / "run.json") as path:
+    with write_beside(output_dir / RECORD) as path:
         path.write_text(json.dumps(record, indent=2) + "\n")

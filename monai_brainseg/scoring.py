@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from nibabel.affines import voxel_sizes
 from monai_brainseg import metrics
 from monai_brainseg.errors import InputError
 from monai_brainseg.metrics import Counts, Lesions, Mask
+from monai_brainseg.probabilities import Histogram, count_bins, count_no_map
 from monai_brainseg.splits import Item
 from monai_brainseg.volumes import Volume, read_nifti
 
@@ -39,6 +40,8 @@ class PatientScores:
         surface_dice: surface Dice at the tolerance of the evaluation, in the same unit.
         peaks: highest tumour probability of each slice, where a probability map lies beside the prediction.
         missing: there was no prediction; the counts are those of an empty mask.
+        histogram: voxels by tumour probability, ``[2, BINS]`` of background and tumour, where there are ``peaks``; all
+            at probability 0 if missing.
     """
 
     patient: str
@@ -51,6 +54,7 @@ class PatientScores:
     surface_dice: float
     peaks: tuple[float, ...] | None = None
     missing: bool = False
+    histogram: Histogram | None = field(default=None, compare=False)
 
     @cached_property
     def counts(self) -> Counts:
@@ -131,10 +135,12 @@ def score_patient(item: Item, predictions: Path, tolerance: float) -> PatientSco
     truth = _to_mask(volume, truth_file)
     missing = not prediction_file.exists()
     prediction, peaks = np.zeros_like(truth), None
+    histogram = count_no_map(int(truth.sum()), int(truth.size - truth.sum())) if missing else None
     if not missing:
         prediction = _to_mask(_read_on_grid(prediction_file, volume, truth_file), prediction_file)
     if not missing and probability_file.exists():
-        peaks = _find_peaks(_read_on_grid(probability_file, volume, truth_file), probability_file)
+        probability = _read_on_grid(probability_file, volume, truth_file)
+        peaks, histogram = _find_peaks(probability, probability_file), count_bins(probability.voxels, truth)
     known = item.get("spacing_known", True) and volume.spacing_known
     spacing = tuple(float(size) for size in voxel_sizes(volume.affine)) if known else None
     distances = metrics.measure_surface_distances(prediction, truth, spacing or (1.0, 1.0, 1.0))
@@ -149,6 +155,7 @@ def score_patient(item: Item, predictions: Path, tolerance: float) -> PatientSco
         surface_dice=0.0 if missing else metrics.surface_dice(distances, tolerance),
         peaks=peaks,
         missing=missing,
+        histogram=histogram,
     )
 
 

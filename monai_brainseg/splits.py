@@ -54,9 +54,14 @@ class _Parts(TypedDict):
 
 
 class Datalist(_Parts, total=False):
-    """The cases of both parts of a prepared data set, and how it was prepared."""
+    """The cases of both parts of a prepared data set, and how it was prepared.
+
+    ``split`` is "slice" in what ``brainseg benchmark`` makes to measure the leak of such a split: people are there in
+    two folds. Everywhere else it is not there, and they are not.
+    """
 
     name: str
+    split: str
     description: str
     prepared_by: str
     seed: int
@@ -173,7 +178,7 @@ def read_datalist(path: Path, check_files: bool = True) -> Datalist:
         datalist[part] = [_resolve(item, file, part) for item in content.get(part, [])]
         if check_files:
             _check_files(datalist[part], file)
-    _check_patients(datalist["training"], datalist["test"], file)
+    _check_patients(datalist["training"], datalist["test"], file, by_slice=datalist.get("split") == "slice")
     return Datalist(**datalist)  # type: ignore[typeddict-item]
 
 
@@ -200,7 +205,7 @@ def _check_files(items: Sequence[Item], file: Path) -> None:
                 raise InputError(f"{one}: is gone, but {file} lists it for {item['patient']}; {_PREPARE}")
 
 
-def _check_patients(training: Sequence[Item], test: Sequence[Item], file: Path) -> None:
+def _check_patients(training: Sequence[Item], test: Sequence[Item], file: Path, by_slice: bool) -> None:
     parts: dict[str, tuple[str, int | None]] = {}
     seen: set[str] = set()
     for part, items in zip(_PARTS, (training, test), strict=True):
@@ -208,6 +213,29 @@ def _check_patients(training: Sequence[Item], test: Sequence[Item], file: Path) 
             if item["patient"] in seen:
                 raise InputError(f"{file}: lists the patient {item['patient']} twice; {_PREPARE}")
             seen.add(item["patient"])
-            subject, where = item.get("subject", item["patient"]), (part, item.get("fold"))
+            subject, where = item.get("subject", item["patient"]), (part, None if by_slice else item.get("fold"))
             if parts.setdefault(subject, where) != where:
                 raise InputError(f"{file}: has {subject} in two parts of the split; {_PREPARE}")
+
+
+def select_items(datalist: Path, part: str, fold: int | None = None) -> list[Item]:
+    """Return the cases of a part of a datalist.
+
+    Raises:
+        InputError: the datalist cannot be used, or no case is left; names the folds there are.
+    """
+    listed = read_datalist(datalist, check_files=False)
+    if fold is not None and part != "training":
+        raise InputError(f"--fold {fold}: the {part} part has no folds; add --part training")
+    items = [item for name in ("test", "training") if part in (name, "all") for item in listed[name]]
+    if fold is not None:
+        folds = sorted({item["fold"] for item in items})
+        items = [item for item in items if item["fold"] == fold]
+        if not items:
+            raise InputError(f"{datalist}: has no fold {fold}; its folds are {', '.join(map(str, folds))}")
+    if not items:
+        raise InputError(f"{datalist}: lists no patient in its {part} part; choose another --part")
+    for item in items:
+        if not Path(item["label"]).is_file():
+            raise InputError(f"{item['label']}: is gone, but {datalist} lists it as the truth of {item['patient']}")
+    return items

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -12,18 +12,25 @@ import numpy.typing as npt
 from monai_brainseg import metrics
 from monai_brainseg.intervals import Indices, Sample, draw_patients, estimate, estimate_ratio, summarise_values
 from monai_brainseg.metrics import Counts
+from monai_brainseg.operating_points import measure_points, summarise_probabilities
 from monai_brainseg.scoring import OVERLAPS, PatientScores
 
 WORST = 5
 
 
-def summarise(patients: Sequence[PatientScores], tolerance: float, rng: np.random.Generator) -> dict[str, Any]:
+def summarise(
+    patients: Sequence[PatientScores],
+    tolerance: float,
+    rng: np.random.Generator,
+    thresholds: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
     """Return every figure of an evaluation.
 
     Args:
         patients: their scores, one patient at least.
         tolerance: the one that their surface Dice was measured at.
         rng: source of the bootstrap's draws.
+        thresholds: operating points to measure.
     """
     sample = _draw(patients, rng)
     overlaps = {name: summarise_values([patient.overlap(name) for patient in patients], sample) for name in OVERLAPS}
@@ -54,6 +61,8 @@ def summarise(patients: Sequence[PatientScores], tolerance: float, rng: np.rando
         "slices": _summarise_slices(patients, sample),
         "presence": summarise_presence(patients, sample),
         "pooled": summarise_pooled(patients, sample),
+        "probabilities": summarise_probabilities(patients, sample),
+        "operating_points": measure_points(patients, thresholds or {}, sample),
     }
 
 

@@ -126,7 +126,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
     image.set_qform(volume.affine, code)
     image.header.set_xyzt_units("mm" if volume.spacing_known else "unknown")
     data = image.to_bytes()
-    write_whole(path, _gzip(data) if path.name.endswith(".gz") else data)
+    write_whole(path, compress(data) if path.name.endswith(".gz") else data)
 
 
 def hash_images(volumes: Sequence[Volume]) -> str:
@@ -181,7 +181,8 @@ def _describe(array: np.ndarray) -> str:
     return f"{'x'.join(map(str, array.shape)) or 'nothing'} {array.dtype}"
 
 
-def _gzip(data: bytes) -> bytes:
+def compress(data: bytes) -> bytes:
+    """Return gzip without a time, so that equal data are equal files."""
     buffer = io.BytesIO()
     with gzip.GzipFile("", "wb", _GZIP_LEVEL, buffer, mtime=0) as file:
         file.write(data)

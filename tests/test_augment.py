@@ -9,9 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.networks.blocks import Warp
+from monai.networks.layers import gaussian_1d
+from monai.transforms import Affine, RandBiasField, RandScaleIntensity
 from scipy import ndimage
 
-from monai_brainseg.augment import BatchAugmentation, change_contrast, drop_sequences, warp
+from monai_brainseg.augment import BatchAugmentation, blur, change_contrast, draw_bias_fields, drop_sequences, warp
 
 CPU = torch.device("cpu")
 
@@ -104,3 +107,95 @@ def test_each_sequence_is_dropped_by_itself() -> None:
     without_pre = drop_sequences(images, torch.tensor([[True, False, False]]))
     assert torch.equal(without_pre[:, 0], images[:, 1])
     assert torch.equal(without_pre[:, 1:], images[:, 1:])
+
+
+def make_image(size: tuple[int, int]) -> torch.Tensor:
+    smooth = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=size), 1.5)
+    return torch.from_numpy(smooth).float()[None]
+
+
+@settings(max_examples=10, deadline=None)
+@given(angle=st.floats(-3, 3), zoom=st.floats(0.7, 1.4), size=st.tuples(st.integers(20, 40), st.integers(20, 40)))
+def test_each_slice_of_a_batch_is_turned_as_monai_turns_it_alone(
+    angle: float, zoom: float, size: tuple[int, int]
+) -> None:
+    images = torch.stack([make_image(size), make_image(size).flip(1)])
+    still, matrix = (
+        torch.eye(2),
+        torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]),
+    )
+    found, masks = warp(images, (images > 0).float(), torch.stack([still, matrix / zoom]))
+    options = {
+        "rotate_params": angle,
+        "scale_params": (1 / zoom, 1 / zoom),
+        "padding_mode": "zeros",
+        "image_only": True,
+    }
+    expected = Affine(**options)(images[1])
+    expected_mask = Affine(**options, mode="nearest")((images[1] > 0).float())
+    assert torch.allclose(found[0], images[0], atol=1e-5)
+    assert torch.allclose(found[1], torch.as_tensor(expected), atol=1e-3)
+    # where a position falls between two pixels, rounding may choose either
+    assert (masks[1] == torch.as_tensor(expected_mask)).float().mean() > 0.99
+
+
+@settings(max_examples=10, deadline=None)
+@given(size=st.tuples(st.integers(12, 40), st.integers(12, 40)), seed=st.integers(0, 99))
+def test_displacements_are_those_of_a_dense_field_of_monai(size: tuple[int, int], seed: int) -> None:
+    field = torch.from_numpy(np.random.default_rng(seed).uniform(-3, 3, (2, 2, *size))).float()
+    images = torch.stack([make_image(size), make_image(size).flip(2)])
+    found, _ = warp(images, images, torch.eye(2).expand(2, 2, 2), field)
+    expected = Warp(mode="bilinear", padding_mode="zeros")(images, field)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_each_sequence_is_blurred_by_the_kernel_of_monai_for_its_sigma() -> None:
+    images, sigmas = make_batch(2)["image"], torch.tensor([[0.0, 0.5, 1.0], [0.9, 0.2, 0.7]])
+    assert torch.equal(blur(images, sigmas, radius=5)[0, 0], images[0, 0])
+    sigmas[0, 0] = 0.1
+    found = blur(images, sigmas, radius=5)
+    for number, image in enumerate(images):
+        for channel, sequence in enumerate(image):
+            sigma = float(sigmas[number, channel])
+            kernel = gaussian_1d(torch.tensor(sigma), truncated=5 / sigma, approx="sampled", normalize=True).numpy()
+            expected = ndimage.convolve1d(sequence.numpy(), kernel, axis=0, mode="nearest")
+            expected = ndimage.convolve1d(expected, kernel, axis=1, mode="nearest")
+            assert found[number, channel].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_bias_fields_are_those_of_monai_for_the_same_coefficients() -> None:
+    coefficients = torch.from_numpy(np.random.default_rng(0).uniform(-0.2, 0.2, (2, 3, 4, 4))).float()
+    stock = RandBiasField(degree=3)
+    places = [(i, j) for i in range(4) for j in range(i + 1)]  # that MONAI's 2D fields have
+    kept = [(i, j) for i, j in places if i + j <= 3]
+    coefficients = coefficients * torch.tensor([[float((i, j) in kept) for j in range(4)] for i in range(4)])
+    fields = draw_bias_fields(coefficients, (20, 31))
+    for number in range(2):
+        for channel in range(3):
+            listed = [float(coefficients[number, channel, i, j]) for i, j in places]
+            expected = np.exp(stock._generate_random_field((20, 31), 3, listed))
+            assert fields[number, channel].numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def test_bias_fields_are_smooth_the_degrees_of_a_product_add_up_to_three_at_most() -> None:
+    only = torch.zeros(1, 1, 4, 4)
+    for i, j in [(i, j) for i in range(4) for j in range(4)]:
+        only.zero_()[0, 0, i, j] = 0.3
+        assert bool((draw_bias_fields(only, (16, 16)) != 1).any()) is (i + j <= 3)
+
+
+def test_gain_is_the_factor_of_monai() -> None:
+    image = make_batch(1)["image"]
+    stock = RandScaleIntensity(factors=(0.3, 0.3), prob=1)
+    expected = torch.as_tensor(stock(image[0]))
+    assert torch.allclose(change_contrast(image, torch.tensor(1.3), torch.tensor(1.0))[0], expected, atol=1e-5)
+
+
+def test_elastic_bias_and_blur_change_images_and_the_mask_only_moves() -> None:
+    for option in ("elastic", "bias", "blur"):
+        augmentation, batch = keep_still(**{option: 1.5}), make_batch(2, (48, 48))
+        augmentation.set_random_state(0)
+        images, masks = augmentation(batch, CPU)
+        assert not torch.allclose(images, batch["image"], atol=0.05), option
+        assert torch.equal(masks, batch["label"].float()) is (option != "elastic")
+        assert set(masks.unique().tolist()) <= {0.0, 1.0}

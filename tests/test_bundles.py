@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +16,10 @@ import torch
 import yaml
 from bundle_runs import CONFIGS, NARROW, QUICK, build, run
 from monai.bundle import ConfigParser
+from monai.transforms import Compose, EnsureChannelFirstd, FillHolesd, LoadImaged, RemoveSmallObjectsd
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_brainseg.provenance import read_seen
 
 BUNDLE = CONFIGS.parent
 METADATA_KEYS = {  # what the 2024-07-25 schema requires; MONAI's own check downloads it
@@ -86,16 +91,21 @@ def test_inference_needs_monai_alone() -> None:
 
 def test_configs_of_the_bundle_agree_on_network_and_preprocessing() -> None:
     train, evaluate, inference = load("train.yaml"), load("evaluate.yaml"), load("inference.yaml")
-    for name in ("network_def", "patch_size", "bundle_root"):
+    for name in ("network_def", "pixel_size", "patch_size", "network_grid", "bundle_root"):
         assert train[name] == evaluate[name] == inference[name], name
-    for name in ("postprocessing", "inferer", "slice_inferer", "case_name", "min_voxels", "flip"):
+    names = ("postprocessing", "inferer", "slice_inferer", "case_name", "min_voxels", "flip", "operating_points")
+    for name in (*names, "operating_point", "save_probability", "name_formatter"):
         assert evaluate[name] == inference[name], name
-    training = [*train["reading"], *train["normalizing"], train["validate"]["deterministic_transforms"][0]]
-    plain = [{**step, "keys": "image"} for step in training if "image" in step["keys"]]  # inference has no label
+    validation = [*train["reading"], *train["normalizing"], *train["validate"]["deterministic_transforms"]]
+    plain = [step for step in keep_image(validation) if "CastToTyped" not in str(step)]
     checked = [step for step in inference["preprocessing"]["transforms"] if "_assert" not in str(step)]
     assert plain == checked
-    scored = [{**step, "keys": "image"} for step in evaluate["preprocessing"]["transforms"] if "image" in step["keys"]]
-    assert scored == plain
+    assert keep_image(evaluate["preprocessing"]["transforms"]) == plain
+
+
+def keep_image(steps: list[Any]) -> list[Any]:
+    """The steps that change the image, as they would be for it alone."""
+    return [{**step, "keys": "image"} if isinstance(step, dict) else step for step in steps if "image" in str(step)]
 
 
 def test_each_config_opens_with_purpose_command_and_time() -> None:
@@ -154,6 +164,33 @@ def test_evaluating_scores_each_test_patient_and_writes_its_mask(
         truth = np.asarray(nib.load(prepared_phantoms / "labelsTs" / f"{patient}.nii.gz").dataobj)
         assert float(dice) == pytest.approx(2 * (mask * truth).sum() / (mask.sum() + truth.sum()), abs=1e-5)
     assert len(rows) == len(patients) == 2
+
+
+def test_evaluating_refuses_patients_that_the_weights_have_seen_unless_allowed(
+    weights: Path, prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    """Fold 0 chose the best epoch; the others were trained on."""
+    options = NARROW | {"checkpoint": weights, "patch_size": [32, 32], "part": "training", "fold": 0}
+    done = run("evaluating", "evaluate.yaml", prepared_phantoms, tmp_path / "refused", **options)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("evaluating: 4 of 4 patients (")
+    assert "--allow_seen True" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "refused").exists()
+    done = run("evaluating", "evaluate.yaml", prepared_phantoms, tmp_path / "allowed", allow_seen=True, **options)
+    assert done.returncode == 0, done.stderr
+    assert "NOT UNSEEN: 4 of 4" in done.stdout + done.stderr
+    record = json.loads((tmp_path / "allowed" / "run.json").read_text())
+    assert record["provenance"]["state"] == "seen"
+    assert record["checkpoint"][0]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_inferring_leaves_a_record_of_what_its_weights_have_seen(
+    weights: Path, prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    options = NARROW | {"checkpoint": str(weights), "patch_size": [32, 32]}
+    build("inference.yaml", "infer", prepared_phantoms, tmp_path, **options).run()
+    assert read_seen(tmp_path) == torch.load(weights, weights_only=True)["seen"]
+    assert len(read_seen(tmp_path) or []) == 16  # of eight patients, person and images
 
 
 @pytest.mark.parametrize("name", AFFINES)
@@ -254,13 +291,54 @@ def test_postprocessing_steps_are_named_and_can_be_switched_off() -> None:
     parser.update({"output_dir": "nowhere"})
     full = parser.get_parsed_content("postprocessing").transforms
     names = [type(step).__name__ for step in full]
-    assert names[3:5] == ["FillHolesd", "RemoveSmallObjectsd"]
-    assert [type(step).__name__ for step in plain] == names[:3] + names[5:]
+    first = names.index("FillHolesd")
+    assert names[first + 1] == "RemoveSmallObjectsd"
+    assert [type(step).__name__ for step in plain] == names[:first] + names[first + 2 :]
+
+
+def test_network_sees_pixels_of_one_size_whatever_the_file_has(tmp_path: Path) -> None:
+    """At 1 mm each pixel of 2 mm is the mean of the four in it; files of other spacing show the head as large."""
+    parser = ConfigParser(load("inference.yaml"))
+    chain = parser.get_parsed_content("preprocessing").transforms
+    names = [type(step).__name__ for step in chain]
+    resample = chain[names.index("Orientationd") : names.index("SpatialResampled") + 1]
+    for spacing, size in ((1.0, 64), (0.5, 128), (0.8, 80)):
+        ramp = np.arange(size, dtype=np.float32)[:, None, None] * np.ones((1, size, 5), dtype=np.float32)
+        nib.save(nib.Nifti1Image(ramp, np.diag([-spacing, -spacing, 6, 1])), tmp_path / "ramp.nii")
+        data = Compose([LoadImaged("image"), EnsureChannelFirstd("image"), *resample])({"image": tmp_path / "ramp.nii"})
+        expected = (np.arange(32) * 2 + 0.5) * 1.0 if spacing == 1 else (np.arange(32) * 2 + 1) / spacing - 0.5
+        assert data["image"].shape[1] in (32, 33)
+        assert data["image"].shape[3] == 5
+        assert data["image"].pixdim.tolist() == pytest.approx([2, 2, 6])
+        assert data["image"][0, :32, 7, 2].numpy() == pytest.approx(expected, abs=1e-3)
+
+
+def test_operating_points_and_probabilities_agree_with_the_mask(
+    weights: Path, prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    """A lower threshold gives a mask that holds the other, and the map that is written is what was thresholded."""
+    options = NARROW | {"patch_size": [32, 32], "remove_small": False, "fill_holes": False, "checkpoint": str(weights)}
+    masks = {}
+    for point in ("balanced", "recall"):
+        chosen = {"operating_point": point, "save_probability": True}
+        build("inference.yaml", "infer", prepared_phantoms, tmp_path / point, **options, **chosen).run()
+        files = sorted(file for file in (tmp_path / point).glob("*.nii.gz") if "_probability" not in file.name)
+        assert len(files) == 2
+        masks[point] = [np.asarray(nib.load(file).dataobj) for file in files]
+    points = load("inference.yaml")["operating_points"]
+    for number, file in enumerate(files):
+        probability = nib.load(file.with_name(file.name.replace(".nii", "_probability.nii")))
+        assert np.array_equal(np.asarray(probability.dataobj) >= points["recall"], masks["recall"][number])
+        assert np.array_equal(probability.affine, nib.load(file).affine)
+        assert (masks["recall"][number] >= masks["balanced"][number]).all()
 
 
 def test_holes_are_filled_and_specks_removed() -> None:
     parser = ConfigParser(load("inference.yaml"))
-    steps = parser.get_parsed_content("postprocessing::transforms")[3:5]
+    parser.update({"output_dir": "nowhere"})
+    chain = parser.get_parsed_content("postprocessing").transforms
+    steps = [step for step in chain if isinstance(step, FillHolesd | RemoveSmallObjectsd)]
+    assert len(steps) == 2
     mask = torch.zeros(1, 20, 20, 10)
     mask[0, 3:12, 3:12, 2:9] = 1
     whole = mask.clone()

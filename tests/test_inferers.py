@@ -30,3 +30,8 @@ def test_whole_volumes_cached_in_float16_go_through_a_slice_inferer() -> None:
     network = torch.nn.Conv2d(3, 2, 3, padding=1)
     inferer = HalfPrecisionInferer(SliceInferer(roi_size=(16, 16), spatial_dim=2), CPU)
     assert inferer(torch.rand(1, 3, 20, 24, 5).half(), network).shape == (1, 2, 20, 24, 5)
+
+
+def test_a_device_may_be_named_by_a_text_as_a_label_server_does() -> None:
+    assert half_precision("cpu") == torch.bfloat16
+    assert HalfPrecisionInferer(SimpleInferer(), "cpu").device == CPU

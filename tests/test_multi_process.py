@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 import pytest
 import torch
 import yaml
 from bundle_runs import CONFIGS, NARROW, QUICK, assert_equal, build, command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
 
 pytestmark = pytest.mark.slow
 
@@ -160,6 +162,22 @@ def test_rank_0_alone_writes_and_logs_and_inference_loads_the_weights(
     options = NARROW | {"patch_size": [32, 32], "remove_small": False, "checkpoint": str(output / "models/model.pt")}
     build("inference.yaml", "infer", dataset, tmp_path, **options).run()
     assert [nib.load(file).shape for file in tmp_path.glob("*.nii.gz")] == [(64, 64, 8)] * 2
+
+
+def test_dashboard_shows_the_patients_and_voxels_of_all_ranks(
+    whole: tuple[Path, subprocess.CompletedProcess[str]], dataset: Path
+) -> None:
+    output, _ = whole
+    events = EventAccumulator(str(output / "tensorboard"), {"tensors": 0})
+    events.Reload()
+    listed = json.loads((dataset / "datalist.json").read_text())["training"]
+    validation = [item for item in listed if item["fold"] == 0]
+    worst = {f"worst_patients/{place}" for place in (1, 2, 3)}
+    assert set(events.Tags()["images"]) == worst | {f"fixed_patients/{item['patient']}" for item in validation}
+    curve = tensor_util.make_ndarray(events.Tensors("validation_voxels")[0].tensor_proto)
+    truth = [np.asarray(nib.load(dataset / item["label"]).dataobj) > 0 for item in validation]
+    assert curve[:4].sum(axis=0).tolist() == [sum(each.size for each in truth)] * curve.shape[1]
+    assert curve[0, 0] == sum(each.sum() for each in truth)
 
 
 def test_killed_rank_ends_the_run_in_seconds_with_a_line_and_resumes_to_the_bit_or_alone(

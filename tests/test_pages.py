@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +14,16 @@ from html_pages import Page, read_page
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_brainseg.pages import draw_histogram, draw_ranges, draw_slice, list_facts, make_page, make_table
+from monai_brainseg.pages import (
+    SORT,
+    draw_histogram,
+    draw_ranges,
+    draw_slice,
+    list_facts,
+    make_number_table,
+    make_page,
+    make_table,
+)
 from monai_brainseg.slices import decode_slice
 
 
@@ -30,7 +41,7 @@ def test_a_picture_shows_the_slice_and_the_outline_of_its_mask(tmp_path: Path) -
     image = np.zeros((40, 60))
     image[10:20, 30:50] = 1000
     mask = image > 0
-    pixels, points = read_picture(draw_slice(image, mask, 1.0, ""), tmp_path)
+    pixels, points = read_picture(draw_slice(image, {"tumour": mask}, 1.0, ""), tmp_path)
     np.testing.assert_array_equal(pixels, mask * np.uint8(255))
     assert points.min(axis=0).tolist() == [30, 10]
     assert points.max(axis=0).tolist() == [50, 20]
@@ -41,7 +52,7 @@ def test_large_pictures_are_reduced_and_keep_their_proportions(
     tmp_path: Path, shape: tuple[int, int], aspect: float
 ) -> None:
     image = np.random.default_rng(0).normal(size=shape)
-    svg = draw_slice(image, np.ones(shape, dtype=bool), aspect, "")
+    svg = draw_slice(image, {"tumour": np.ones(shape, dtype=bool)}, aspect, "")
     pixels, points = read_picture(svg, tmp_path)
     assert max(pixels.shape) <= 160
     assert np.ptp(pixels) > 50
@@ -50,7 +61,9 @@ def test_large_pictures_are_reduced_and_keep_their_proportions(
 
 
 def test_a_blank_slice_without_tumour_is_a_picture_too(tmp_path: Path) -> None:
-    pixels, points = read_picture(draw_slice(np.full((9, 7), 3), np.zeros((9, 7), dtype=bool), 1.0, ""), tmp_path)
+    pixels, points = read_picture(
+        draw_slice(np.full((9, 7), 3), {"tumour": np.zeros((9, 7), dtype=bool)}, 1.0, ""), tmp_path
+    )
     assert pixels.shape == (9, 7)
     assert len(points) == 0
 
@@ -74,8 +87,35 @@ def test_names_are_text_and_never_markup() -> None:
     assert page.titles == [evil]
 
 
+def test_a_page_without_a_script_allows_none_and_one_with_it_allows_that_one_alone() -> None:
+    assert "script" not in read_page(make_page("a", [])).policy
+    page = read_page(make_page("a", [make_number_table(["<n>", "x"], [["a", "1"]], sorted_by=1)], SORT))
+    digest = base64.b64encode(hashlib.sha256(SORT.encode()).digest()).decode()
+    assert page.policy.endswith(f"script-src 'sha256-{digest}'")
+    assert page.rows == [["<n>", "x"], ["a", "1"]]
+
+
+def test_only_a_table_that_sorts_has_buttons() -> None:
+    plain, sorting = (make_number_table(["n", "x"], [["a", "1"]], sorted_by=by) for by in (None, 1))
+    assert "<button" not in plain
+    assert "aria-sort" not in plain
+    assert sorting.count("<button") == 2
+    assert '<th scope="col" aria-sort="ascending"><button type="button">x</button>' in sorting
+
+
+def test_a_heat_map_is_clear_at_0_and_solid_at_1(tmp_path: Path) -> None:
+    heat = np.zeros((8, 8))
+    heat[:, 4:] = 1
+    pixels, _ = read_picture(draw_slice(np.eye(8), {"tumour": heat > 0}, 1.0, "", heat=heat), tmp_path)
+    np.testing.assert_array_equal(pixels[:, :4], np.eye(8)[:, :4, None].repeat(3, -1) * 255)
+    assert (pixels[:, 4:, 0] > 200).all()
+    assert (pixels[:, 4:, 1] > pixels[:, 4:, 2]).all()
+
+
 def test_a_page_loads_nothing_from_elsewhere() -> None:
-    page = read_page(make_page("a", [draw_histogram([1, 2], ""), draw_slice(np.eye(3), np.eye(3) > 0, 1.0, "")]))
+    page = read_page(
+        make_page("a", [draw_histogram([1, 2], ""), draw_slice(np.eye(3), {"tumour": np.eye(3) > 0}, 1.0, "")])
+    )
     assert page.links == []
     assert "default-src 'none'" in page.policy
 

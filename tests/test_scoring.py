@@ -134,6 +134,25 @@ def test_a_probability_map_gives_the_highest_of_each_slice(tmp_path: Path) -> No
     assert score(tmp_path, TRUTH, PREDICTION).peaks == tuple(z / 8 for z in range(6))
 
 
+def test_a_probability_map_is_counted_and_a_missing_prediction_counts_as_0(tmp_path: Path) -> None:
+    probability = np.where(PREDICTION, 0.75, 0.1).astype(np.float32)
+    assert score(tmp_path, TRUTH, PREDICTION).histogram is None
+    write_nifti(Volume(probability, SLICES_AFFINE, False), tmp_path / "masks" / "p1_probability.nii.gz")
+    counts = score(tmp_path, TRUTH, PREDICTION).histogram
+    assert counts is not None
+    assert {(row, value): counts[row, value] for row, value in zip(*np.nonzero(counts), strict=True)} == {
+        (0, 25): 720 - 56,
+        (0, 192): 24,
+        (1, 25): 8,
+        (1, 192): 24,
+    }
+    (tmp_path / "masks" / "p1.nii.gz").unlink()
+    missing = score(tmp_path, TRUTH, None).histogram
+    assert missing is not None
+    assert missing[:, 0].tolist() == [720 - 32, 32]
+    assert missing.sum() == 720
+
+
 def test_an_affine_rounded_by_its_file_is_the_same_grid(tmp_path: Path) -> None:
     affine = OBLIQUE + 1e-5
     affine[3] = (0, 0, 0, 1)

@@ -1,0 +1,234 @@
+"""Any study in, a mask on its own grid out: what ``brainseg predict`` does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from monai_brainseg.cases import find_own, read_images
+from monai_brainseg.confidence import expect_dice, measure_entropy
+from monai_brainseg.dicom_masks import write_segmentation
+from monai_brainseg.doubts import look_at_images, look_at_mask
+from monai_brainseg.errors import InputError
+from monai_brainseg.mask_files import write_like, write_mask_slices
+from monai_brainseg.mask_records import hash_settings, is_done, read_record, write_record, write_run
+from monai_brainseg.montages import draw_montage
+from monai_brainseg.segmenting import Segmentation, Segmenter, describe_checkpoint, find_bundle, load_bundle
+from monai_brainseg.slices import encode_slice
+from monai_brainseg.studies import Found, Scan
+from monai_brainseg.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
+
+
+@dataclass(frozen=True)
+class Options:
+    """How studies are segmented and what is written.
+
+    Attributes:
+        bundle: its name or folder.
+        checkpoints: files of weights; the bundle's own if empty, the mean of the probabilities if several.
+        tta: average with the mirrored volume too.
+        operating_point: of the bundle, "balanced" or "recall".
+        probability: also write the map of the tumour's probability.
+        uncertainty: also write the map of entropy, and say a confidence.
+        device: "cpu", "cuda", "cuda:1"; a GPU if there is one where it is None.
+    """
+
+    bundle: str = "brainseg_unet"
+    checkpoints: tuple[Path, ...] = ()
+    tta: bool = False
+    operating_point: str = "balanced"
+    probability: bool = False
+    uncertainty: bool = False
+    device: str | None = None
+
+
+def predict(
+    found: Found,
+    output: Path,
+    options: Options,
+    command: Sequence[str] = (),
+    say: Callable[[str], None] = tqdm.write,
+) -> dict[str, str]:
+    """Segment studies that are not yet done, each on its own grid, and write masks, previews and ``run.json``.
+
+    Under ``torchrun`` each process takes its share of the studies.
+
+    Args:
+        found: the studies.
+        output: folder to write to.
+        options: how.
+        command: what started it, for the record.
+        say: takes each line of what happens.
+
+    Returns:
+        why studies could not be segmented, by name.
+
+    Raises:
+        InputError: weights, bundle or device cannot be used, or the folder cannot be written to.
+    """
+    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    bundle, device = find_bundle(options.bundle), _choose_device(options.device)
+    files = options.checkpoints or (bundle / "models" / "model.pt",)
+    _check_weights(files)
+    overrides = {"operating_point": options.operating_point, **({"flip": True} if options.tta else {})}
+    segmenter = load_bundle(bundle, files, device, overrides)
+    checkpoints = [describe_checkpoint(file) for file in files]
+    settings = {
+        "bundle": bundle.resolve().name,
+        "config": hashlib.sha256((bundle / "configs" / "inference.yaml").read_bytes()).hexdigest(),
+        "weights": [checkpoint["sha256"] for checkpoint in checkpoints],
+        **{name: vars(options)[name] for name in ("tta", "operating_point", "probability", "uncertainty")},
+    }
+    write_run(output, checkpoints, command, str(device))
+    bad = dict(found.bad) if rank == 0 else {}
+    scans = found.scans[rank::processes]
+    for scan in tqdm(scans, "segmenting", unit="study", disable=None):
+        case = scan.case.patient
+        try:
+            key = hash_settings(settings, _list_inputs(scan))
+            if is_done(output, case, key):
+                continue
+            record = segment_scan(scan, segmenter, output, options, checkpoints)
+            write_record(output, {**record, "key": key, "settings": settings, "weights": settings["weights"]})
+            for warning in record["warnings"]:
+                say(f"{case}: {warning}")
+        except Exception as error:  # one bad study does not stop the rest
+            bad[case] = _explain(scan, error)
+            say(f"{case}: {bad[case]}")
+    write_run(output, checkpoints, command, str(device))
+    return bad
+
+
+def segment_scan(
+    scan: Scan, segmenter: Segmenter, output: Path, options: Options, checkpoints: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Segment one study, write its files whole or not at all, and return its record.
+
+    Raises:
+        InputError: the study cannot be read or segmented, or the folder cannot be written to.
+    """
+    started = time.perf_counter()
+    images = find_own(read_images(scan.case))
+    flair = images["flair"]
+    look = look_at_images(images)
+    result = segmenter.segment(images, look.scale)
+    warnings = [*scan.notes, *look.warnings, *result.notes, *look_at_mask(result.mask, flair, look)]
+    digest = hash_images(list(images.values()))
+    if any(digest in checkpoint["seen"] for checkpoint in checkpoints):
+        warnings.append("the network was trained or chosen on this study: its mask says nothing of other studies")
+    written, said = _write_outputs(scan, flair, result, output, options)
+    voxels = int(result.mask.sum())
+    return {
+        "case": scan.case.patient,
+        "input": [str(file) for file in _list_inputs(scan)],
+        "output": written,
+        "form": scan.form,
+        "hash": digest,
+        "stand_ins": [sequence for sequence in SEQUENCES if sequence not in images],
+        "scale": look.scale,
+        "tumor_voxels": voxels,
+        "tumor_ml": voxels * flair.voxel_size / 1000 if flair.spacing_known else None,
+        **({"confidence": expect_dice(result.probability, result.mask)} if options.uncertainty else {}),
+        "warnings": [*warnings, *said],
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _list_inputs(scan: Scan) -> list[Path]:
+    return list(dict.fromkeys(file for files in scan.case.images.values() for file in files))
+
+
+def _write_outputs(
+    scan: Scan, flair: Volume, result: Segmentation, output: Path, options: Options
+) -> tuple[list[str], list[str]]:
+    """Write a study's files into a folder beside, and move them in; returns their names and warnings."""
+    case, source = scan.case.patient, scan.case.images["flair"]
+    maps = {"probability": result.probability} if options.probability else {}
+    if options.uncertainty:
+        maps["entropy"] = measure_entropy(result.probability)
+    try:
+        unfinished = tempfile.TemporaryDirectory(prefix=f".unfinished-{os.getpid()}-", dir=output)
+    except OSError as error:
+        raise unwritable(output, error) from error
+    with unfinished as name:
+        folder, warnings = Path(name), []
+        if scan.form == "slices":
+            write_mask_slices(result.mask, source, folder / case)
+        else:
+            _write_map(result.mask, scan, flair, folder / f"{case}.nii.gz")
+        for kind, voxels in maps.items():
+            _write_map(voxels, scan, flair, folder / f"{case}_{kind}.nii.gz")
+        if scan.form == "dicom":
+            try:
+                write_segmentation(result.mask, source, folder / f"{case}.dcm", options.bundle)
+            except InputError as error:
+                warnings.append(str(error))
+        write_whole(folder / f"{case}_preview.png", encode_slice(draw_montage(flair, result.mask), ".png"))
+        return _move_in(folder, output, case), warnings
+
+
+def _write_map(voxels: np.ndarray, scan: Scan, flair: Volume, file: Path) -> None:
+    if scan.form == "nifti":
+        write_like(voxels, scan.case.images["flair"][0], file)
+    else:
+        write_nifti(Volume(voxels, flair.affine, flair.spacing_known), file)
+
+
+def _move_in(folder: Path, output: Path, case: str) -> list[str]:
+    """Move what was written into the output, in place of what an earlier run wrote for the case."""
+    names = sorted(path.name for path in folder.iterdir())
+    try:
+        for old in {*read_record(output, case).get("output", []), *names}:
+            place = output / old
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        for name in names:
+            (folder / name).rename(output / name)
+    except OSError as error:
+        raise unwritable(output, error) from error
+    return names
+
+
+def _check_weights(files: Sequence[Path]) -> None:
+    for file in files:
+        if not file.is_file():
+            raise InputError(
+                f"{file}: no weights there; train some by `python -m monai.bundle run training --config_file "
+                "bundles/brainseg_unet/configs/train.yaml`, or name a file by --checkpoint"
+            )
+
+
+def _choose_device(name: str | None) -> torch.device:
+    """Return the device that is asked for; else this process's GPU, or the CPU where there is none."""
+    if name is None:
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return torch.device(f"cuda:{local % count}" if count else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: there is no such device here; leave it out, or give cpu") from error
+    return device
+
+
+def _explain(scan: Scan, error: Exception) -> str:
+    """Return in one line why a study failed."""
+    if isinstance(error, InputError):
+        # Only `brainseg prepare` can be told to skip; here a bad study is left out anyway.
+        return str(error).replace(" (--skip-bad)", "")
+    file = scan.case.images["flair"][0]
+    if isinstance(error, MemoryError):
+        return f"{file}: does not fit into memory; close other programs, or use a larger machine"
+    reason = " ".join(str(error).split())[:160]
+    return f"{file}: cannot be segmented ({type(error).__name__}: {reason}); look whether it opens in a viewer"

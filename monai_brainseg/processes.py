@@ -1,0 +1,121 @@
+"""Programs that run for hours beside each other, write to logs, and end when this one does."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from monai_brainseg.errors import InputError
+
+_POLL_SECONDS = 1.0
+_PATIENCE_SECONDS = 60
+
+
+class StoppedError(Exception):
+    """The programs were told to stop."""
+
+
+class Processes:
+    """Programs that were started here and have not ended.
+
+    Args:
+        held: file descriptor that they inherit, so that a lock on it lasts as long as the last of them.
+    """
+
+    def __init__(self, held: int) -> None:
+        self._held = held
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._guard = threading.Lock()
+        self._stopped = False
+
+    def run(
+        self,
+        words: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        seconds: float | None = None,
+        follow: Callable[[float], None] = lambda seconds: None,
+    ) -> int:
+        """Run a program to its end, or to its time limit, when it gets SIGTERM, and return its exit code.
+
+        Args:
+            words: the program and its arguments.
+            log: where both its outputs are added.
+            environment: its variables.
+            seconds: time limit.
+            follow: called with the seconds since the start, once a second and at the end.
+
+        Raises:
+            StoppedError: ``stop`` was called before or while it ran.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stream:
+            with self._guard:
+                if self._stopped:
+                    raise StoppedError
+                started = time.monotonic()
+                process = subprocess.Popen(
+                    words, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment,
+                    pass_fds=(self._held,),
+                )  # fmt: skip
+                self._running.add(process)
+            try:
+                while True:
+                    try:
+                        code = process.wait(_POLL_SECONDS)
+                        break
+                    except subprocess.TimeoutExpired:
+                        follow(time.monotonic() - started)
+                    if seconds is not None and time.monotonic() - started >= seconds:
+                        code = _end(process)
+                        break
+            finally:
+                follow(time.monotonic() - started)
+                self._running.discard(process)
+        if self._stopped:
+            raise StoppedError
+        return code
+
+    def stop(self) -> None:
+        """End all of them in order, and start no more."""
+        with self._guard:
+            self._stopped = True
+            running = list(self._running)
+        for process in running:
+            process.terminate()
+        for process in running:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    process.terminate()
+    try:
+        return process.wait(_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[int]:
+    """Lock a folder against other programs that do the same, and give the descriptor that holds the lock.
+
+    Raises:
+        InputError: another one holds it, or programs that it started and that outlived it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{folder}: another command is at work in it; wait for its end, or end it") from error
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""Recipes: overlays on a bundle, found by name, with what of them concerns evaluating as well."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_brainseg.commands import MONAI_IDS, Command, check_command
+from monai_brainseg.errors import InputError
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+_EVALUATING = ".evaluate.yaml"
+# What decides how an image reaches the network in training; scoring it on other images would be worth nothing.
+_READING = ("reading", "normalizing", "gridding", "validate::preprocessing", "validate::deterministic_transforms")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train a bundle.
+
+    Attributes:
+        name: of the file, without its ending.
+        bundle: folder of the bundle.
+        file: the overlay on the bundle's ``train.yaml``.
+        evaluating: what is laid over its ``evaluate.yaml``: ids and values.
+    """
+
+    name: str
+    bundle: Path
+    file: Path
+    evaluating: Mapping[str, Any]
+
+    @property
+    def training_files(self) -> tuple[str, str]:
+        """Configs of a training; later ones win."""
+        return str(self.bundle / "configs" / "train.yaml"), str(self.file)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the recipe says, whatever its comments."""
+        return hash_content([ConfigParser.load_config_file(self.file), self.evaluating])
+
+
+def find_bundle(name: str) -> Path:
+    """Return the folder of a bundle: a path, or the name of one of ours.
+
+    Raises:
+        InputError: no bundle is there; lists ours.
+    """
+    for folder in (Path(name), Path("bundles") / name, _REPOSITORY / "bundles" / name):
+        if all((folder / "configs" / config).is_file() for config in ("train.yaml", "evaluate.yaml")):
+            return folder
+    known = sorted(file.parent.parent.name for file in (_REPOSITORY / "bundles").glob("*/configs/train.yaml"))
+    raise InputError(f"--bundle {name}: no bundle with train.yaml and evaluate.yaml; name a folder or {_list(known)}")
+
+
+def read_recipe(name: str, bundle: Path) -> Recipe:
+    """Find a recipe and check it against both configs of a bundle that it is laid over.
+
+    Of its ids, those that ``evaluate.yaml`` knows too (the network, patch and pixel size) are laid over that as well,
+    with ids of the recipe's own that they refer to. ``NAME.evaluate.yaml`` beside it, where there is one, adds what
+    ``evaluate.yaml`` alone knows.
+
+    Args:
+        name: of a file in ``configs/recipes``, or the path of a YAML file.
+        bundle: folder of the bundle.
+
+    Raises:
+        InputError: there is no such recipe, an id is unknown, or it changes how images are read for training alone.
+    """
+    file = _find_file(name)
+    recipe = Recipe(file.stem, bundle, file, {})
+    check_command(Command("training", recipe.training_files, {}))
+    brought = ConfigParser.load_config_file(file)
+    evaluate = bundle / "configs" / "evaluate.yaml"
+    shared = select_shared(brought, ConfigParser.load_config_file(evaluate))
+    companion = file.with_name(file.stem + _EVALUATING)
+    if companion.is_file():
+        check_command(Command("evaluating", (str(evaluate), str(companion)), {}))
+        shared |= ConfigParser.load_config_file(companion)
+    elif lost := [item for item in brought if item.lstrip("+").startswith(_READING) and item not in shared]:
+        raise InputError(
+            f"{file}: '{lost[0]}' changes how images are read, and evaluate.yaml has no such id; say the same for "
+            f"evaluating in {companion.name}"
+        )
+    return Recipe(file.stem, bundle, file, shared)
+
+
+def select_shared(brought: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ids of an overlay that another config has too, and those of the overlay that they refer to."""
+    heads = {item: item.lstrip("+").split("::")[0] for item in brought}
+    chosen = [item for item, head in heads.items() if head in config and item not in MONAI_IDS]
+    while more := [item for item in brought if item not in chosen and _is_referred(item, brought, chosen)]:
+        chosen += more
+    return {item: brought[item] for item in brought if item in chosen}
+
+
+def count_parameters(recipe: Recipe) -> int:
+    """Return how many numbers a recipe's network learns."""
+    config = ConfigParser(ConfigParser.load_config_files(list(recipe.training_files)))
+    return sum(parameter.numel() for parameter in config.get_parsed_content("network_def").parameters())
+
+
+def hash_content(content: Any) -> str:
+    """Return the SHA-256 of plain values, whatever the order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _is_referred(item: str, brought: Mapping[str, Any], chosen: list[str]) -> bool:
+    values = json.dumps([brought[one] for one in chosen], default=str)
+    return re.search(rf"@{re.escape(item)}(?!\w)", values) is not None
+
+
+def _find_file(name: str) -> Path:
+    if Path(name).suffix in (".yaml", ".yml", ".json"):
+        if Path(name).is_file():
+            return Path(name)
+        raise InputError(f"{name}: no such recipe file; check the path")
+    folder = Path("configs/recipes") if Path("configs/recipes").is_dir() else _REPOSITORY / "configs" / "recipes"
+    known = [file.stem for file in sorted(folder.glob("*.yaml")) if not file.name.endswith(_EVALUATING)]
+    if name not in known:
+        raise InputError(f"{name}: no such recipe; name the path of a YAML file or {_list(known)}")
+    return folder / f"{name}.yaml"
+
+
+def _list(names: list[str]) -> str:
+    return f"one of {', '.join(names)}" if names else "there is none here"

@@ -1,0 +1,192 @@
+"""A bundle at work on volumes: the transforms, network and inferer of its ``inference.yaml``, as under MONAI Label."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+
+from monai_brainseg.ensembles import MeanNetwork
+from monai_brainseg.errors import InputError
+from monai_brainseg.runs import check_checkpoint
+from monai_brainseg.volumes import SEQUENCES, Volume, write_nifti
+
+_BUNDLES = (Path(), Path("bundles"), Path(__file__).parent / "bundles", Path(__file__).parent.parent / "bundles")
+_CONFIG = Path("configs") / "inference.yaml"
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a network makes of a study, on the study's grid.
+
+    Attributes:
+        mask: bool ``[x, y, z]``.
+        probability: of tumour, float32, of the same shape.
+        notes: what had to be done otherwise, e.g. for want of memory.
+    """
+
+    mask: np.ndarray
+    probability: np.ndarray
+    notes: tuple[str, ...]
+
+
+@dataclass
+class Segmenter:
+    """A bundle's components, ready.
+
+    Attributes:
+        preprocessing: dictionary transform of ``{"image": file}``.
+        network: in evaluation mode, on its device.
+        inferer: of a batch and a network.
+        windows: the sliding window beneath it, whose ``sw_batch_size`` is lowered when a GPU runs out of memory.
+        postprocessing: dictionary transform of ``image`` and ``pred``; nothing is saved by it.
+        device: where the network runs.
+    """
+
+    preprocessing: Callable[[Any], Any]
+    network: torch.nn.Module
+    inferer: Callable[..., torch.Tensor]
+    windows: Any
+    postprocessing: Callable[[Any], Any]
+    device: torch.device
+    notes: list[str] = field(default_factory=list)
+
+    def segment(self, images: Mapping[str, Volume], scale: float = 1.0) -> Segmentation:
+        """Segment one study; a missing sequence is FLAIR's.
+
+        Args:
+            images: sequences on one grid; ``flair`` is among them.
+            scale: of the spacing within slices, where it is unknown.
+
+        Raises:
+            InputError: there is not enough memory.
+        """
+        self.notes = []
+        with tempfile.TemporaryDirectory(prefix="brainseg-") as folder:
+            file = Path(folder) / "study.nii"
+            write_nifti(_gather(images, scale), file)
+            data = self.preprocessing({"image": str(file)})
+        with torch.inference_mode():
+            prediction = self._answer(data["image"])
+            try:
+                output = self.postprocessing({**data, "pred": prediction})
+            except torch.cuda.OutOfMemoryError:
+                self.notes.append("the GPU has too little memory for the volume: masks were made on the CPU")
+                output = self.postprocessing({**data, "pred": prediction.cpu()})
+        mask, probability = (torch.as_tensor(output[key])[0].cpu().numpy() for key in ("pred", "probability"))
+        return Segmentation(mask > 0, probability.astype(np.float32, copy=False), tuple(self.notes))
+
+    def _answer(self, image: torch.Tensor) -> torch.Tensor:
+        """Return ``[class, x, y, z]`` of the network's answers, with smaller batches where memory runs out."""
+        while True:
+            try:
+                batch = torch.as_tensor(image)[None].to(self.device)
+                return self.inferer(batch, lambda windows: answer_once(self.network, windows))[0]
+            except torch.cuda.OutOfMemoryError as error:
+                if self.windows.sw_batch_size <= 1:
+                    raise InputError(
+                        "the GPU has too little memory for one slice; end other programs on it, or give --device cpu"
+                    ) from error
+                self.windows.sw_batch_size //= 2
+                torch.cuda.empty_cache()
+                self.notes.append(
+                    f"the GPU ran out of memory: batches of {self.windows.sw_batch_size} slices were used"
+                )
+
+
+def answer_once(network: Callable[[torch.Tensor], torch.Tensor], windows: torch.Tensor) -> torch.Tensor:
+    """Return a network's answer to windows ``[batch, channel, x, y]``, asking once for all that hold a single value.
+
+    Most are the air above the head; equal windows have equal answers, so that nothing changes but the time.
+    """
+    windows = torch.as_tensor(windows)
+    flat = windows.flatten(2)
+    empty = (flat == flat[..., :1]).all(-1).all(-1).nonzero()[:, 0]
+    if len(empty) < 2:
+        return network(windows)
+    values, kinds = flat[empty, :, 0].unique(dim=0, return_inverse=True)
+    first = torch.stack([empty[kinds == kind][0] for kind in range(len(values))])
+    source = torch.arange(len(windows), device=windows.device)
+    source[empty] = first[kinds]
+    asked, back = source.unique(return_inverse=True)
+    return network(windows[asked])[back]
+
+
+def find_bundle(name: str) -> Path:
+    """Return the folder of a bundle: a path, or the name of one that comes with the package.
+
+    Raises:
+        InputError: no bundle with an ``inference.yaml`` is there; lists ours.
+    """
+    for place in _BUNDLES:
+        if (place / name / _CONFIG).is_file():
+            return place / name
+    known = sorted({file.parent.parent.name for place in _BUNDLES[2:] for file in place.glob(f"*/{_CONFIG}")})
+    raise InputError(f"--bundle {name}: no bundle with {_CONFIG} is there; name a folder or {' or '.join(known)}")
+
+
+def load_bundle(
+    bundle: Path, checkpoints: Sequence[Path], device: torch.device, overrides: Mapping[str, Any]
+) -> Segmenter:
+    """Load a bundle's components and its weights; of several the probabilities are averaged.
+
+    Args:
+        bundle: its folder.
+        checkpoints: files of weights, at least one.
+        device: where the network runs.
+        overrides: ids of ``inference.yaml`` and values.
+
+    Raises:
+        InputError: weights are missing or another network's, or the bundle lacks an id.
+    """
+    parser = ConfigParser(ConfigParser.load_config_file(bundle / _CONFIG))
+    needed = ("network_def", "preprocessing", "inferer", "postprocessing", *(name.split("::")[0] for name in overrides))
+    for name in needed:
+        if name not in parser:
+            raise InputError(f"{bundle / _CONFIG}: has no {name!r}; choose another bundle, or leave the option out")
+    steps = [step for step in parser["postprocessing"]["transforms"] if step["_target_"] != "SaveImaged"]
+    parser.update({**overrides, "bundle_root": str(bundle), "device": device, "postprocessing::transforms": steps})
+    network = _load_network(parser.get_parsed_content("network_def"), checkpoints).to(device).eval()
+    inferer = parser.get_parsed_content("inferer")
+    windows = parser.get_parsed_content("slice_inferer") if "slice_inferer" in parser else inferer
+    preprocessing, postprocessing = map(parser.get_parsed_content, ("preprocessing", "postprocessing"))
+    return Segmenter(preprocessing, network, inferer, windows, postprocessing, device)
+
+
+def describe_checkpoint(file: Path) -> dict[str, Any]:
+    """Return a checkpoint's name, SHA-256, and the hashes of the patients that it has seen."""
+    content = torch.load(file, map_location="cpu", weights_only=True)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"file": str(file), "sha256": digest, "seen": list(content.get("seen", []))}
+
+
+def _load_network(network: torch.nn.Module, checkpoints: Sequence[Path]) -> torch.nn.Module:
+    for file in checkpoints:
+        check_checkpoint(file, network)
+    states = [torch.load(file, map_location="cpu", weights_only=True)["model"] for file in checkpoints]
+    if len(states) == 1:
+        network.load_state_dict(states[0])
+        return network
+    together = MeanNetwork(network, len(states))
+    for member, state in zip(together.networks, states, strict=True):
+        member.load_state_dict(state)
+    return together
+
+
+def _gather(images: Mapping[str, Volume], scale: float) -> Volume:
+    """Return FLAIR alone, or all sequences along a fourth axis, with a spacing that is scaled within slices."""
+    flair = images["flair"]
+    voxels = flair.voxels
+    if len(images) > 1:
+        voxels = np.stack([images.get(sequence, flair).voxels for sequence in SEQUENCES], axis=-1)
+    leads = nib.orientations.io_orientation(flair.affine)[:, 0]
+    factors = np.array([1.0 if lead == 2 else scale for lead in leads] + [1.0])
+    return Volume(voxels, flair.affine * factors, flair.spacing_known)

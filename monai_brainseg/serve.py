@@ -1,0 +1,109 @@
+"""Bundles into a MONAI Label app: copied, adapted to a server that trains in place, checked against its contract."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.label_contract import check_contract
+from monai_brainseg.recipes import find_bundle
+
+# The server trains in place: best weights are written where it looks for them, all else beside them.
+SERVED = {"ckpt_dir": "$@bundle_root + '/models'", "output_dir": "$@bundle_root + '/training'"}
+
+
+def install(app: Path, bundles: Sequence[str], checkpoint: Path | None = None, *, overwrite: bool = False) -> list[str]:
+    """Copy bundles into a MONAI Label bundle app.
+
+    Args:
+        app: folder that ``monailabel apps --download --name monaibundle`` wrote.
+        bundles: names or paths.
+        checkpoint: weights to serve instead of the ``models/model.pt`` of a bundle.
+        overwrite: replace what the app has under these names, weights that the server trained among it.
+
+    Returns:
+        The names under which the server offers them.
+
+    Raises:
+        InputError: ``app`` is no such app or has the bundle, there are no weights, or the copy does not meet the
+            server's contract; names what and the remedy. The app is then as it was.
+    """
+    _check_app(app)
+    if checkpoint is not None and len(bundles) != 1:
+        raise InputError(f"--checkpoint {checkpoint}: of which bundle? Install one at a time with --checkpoint")
+    sources = [find_bundle(bundle) for bundle in bundles]
+    names = [source.resolve().name for source in sources]
+    for name in names:
+        if (app / "model" / name).exists() and not overwrite:
+            raise InputError(
+                f"{app / 'model' / name}: is there, perhaps with weights that the server trained; replace it by "
+                "--overwrite"
+            )
+    for source, name in zip(sources, names, strict=True):
+        _copy_bundle(source, app / "model" / name, checkpoint)
+    return names
+
+
+def format_start(app: Path, names: Sequence[str]) -> str:
+    """Return the command that starts the server for this machine alone; DIR is left for the folder of the studies."""
+    words = ["monailabel", "start_server", "--app", str(app), "--studies", "DIR", "--host", "127.0.0.1"]
+    words += ["--port", "8000", "--conf", "models", ",".join(names)]
+    return shlex.join([*words, "--conf", "zoo_source", "local", "--conf", "sam2", "false"])
+
+
+def _check_app(app: Path) -> None:
+    main = app / "main.py"
+    if not main.is_file() or "BundleInferTask" not in main.read_text():
+        raise InputError(
+            f"{app}: no MONAI Label bundle app; make one by `monailabel apps --download --name monaibundle --output "
+            "apps` and name apps/monaibundle"
+        )
+    if re.search(r"\s", str(app.resolve())):
+        raise InputError(f"{app.resolve()}: MONAI Label's launcher cannot take a path with spaces; move the app")
+
+
+def _copy_bundle(source: Path, target: Path, checkpoint: Path | None) -> None:
+    """Make the copy beside, check it, and move it in."""
+    target.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=target.parent) as folder:
+        copy = Path(folder) / target.name
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pt"))
+        weights = checkpoint or source / "models" / "model.pt"
+        if checkpoint is not None or weights.is_file():
+            _copy_weights(weights, copy)
+        train = copy / "configs" / "train.yaml"
+        train.write_text(adapt_config(train.read_text()))
+        if findings := check_contract(copy):
+            raise InputError("; ".join(str(finding).replace(str(copy), str(source)) for finding in findings))
+        if target.exists():
+            target.rename(Path(folder) / "replaced")
+        copy.rename(target)
+
+
+def _copy_weights(weights: Path, copy: Path) -> None:
+    if not weights.is_file():
+        raise InputError(f"{weights}: no weights there; name a file that `run training` wrote, RUN_DIR/models/model.pt")
+    (copy / "models").mkdir(exist_ok=True)
+    shutil.copyfile(weights, copy / "models" / "model.pt")
+    # The server prefers model.pt, but an older export of other weights must not lie beside it.
+    if weights.parent != copy / "models":
+        for export in (copy / "models").glob("model.ts"):
+            export.unlink()
+
+
+def adapt_config(text: str) -> str:
+    """Return the text of a ``train.yaml`` with the folders of ``SERVED``; all else, comments too, stays as it is.
+
+    Raises:
+        InputError: one of these ids is no line of its own.
+    """
+    for name, value in SERVED.items():
+        text, count = re.subn(rf"^{name}:.*$", lambda _, line=f"{name}: {value}": line, text, flags=re.MULTILINE)
+        if count != 1:
+            raise InputError(f"train.yaml: has {count} lines '{name}: …' where one is needed to name the server's folder")
+    return text
