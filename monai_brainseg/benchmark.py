@@ -19,10 +19,10 @@ from monai.bundle import ConfigParser
 from tqdm import tqdm
 
 from monai_brainseg.benchmark_plan import Plan, list_runs
-from monai_brainseg.benchmark_runs import Run, Target, do_run, make_environments, score
+from monai_brainseg.benchmark_runs import Run, Target, do_run, score
 from monai_brainseg.errors import InputError
 from monai_brainseg.handlers import write_checkpoint
-from monai_brainseg.processes import Processes, hold_folder
+from monai_brainseg.processes import Processes, hold_folder, make_environments
 from monai_brainseg.recipes import Recipe, hash_content
 from monai_brainseg.slice_splits import write_slice_split
 from monai_brainseg.volumes import unwritable, write_whole

@@ -8,7 +8,6 @@ that is then scored would flatter every score. Validation runs once, at the end,
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import statistics
@@ -199,20 +198,6 @@ def read_last_line(log: Path) -> str:
     """Return the last line of a log, where a run says what is wrong."""
     lines = log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()
     return f"{lines[-1].strip()} ({log})" if lines else f"no output ({log})"
-
-
-def make_environments(count: int | None) -> list[dict[str, str]]:
-    """Return the variables for each run that goes on at the same time: a GPU each, in turn, where there are any.
-
-    Args:
-        count: how many; None is one a GPU, or one where there is none.
-    """
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = chosen.split(",") if chosen else [str(number) for number in range(torch.cuda.device_count())]
-    if not torch.cuda.is_available():
-        return [dict(os.environ)] * (count or 1)
-    turns = [devices[number % len(devices)] for number in range(count or len(devices))]
-    return [{**os.environ, "CUDA_VISIBLE_DEVICES": device} for device in turns]
 
 
 def _train(run: Run, processes: Processes, environment: Mapping[str, str], budget: float | None) -> None:

@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_benchmark(commands)
     _add_check(commands)
     _add_evaluate(commands)
+    _add_label(commands)
     _add_predict(commands)
     _add_prepare(commands)
     _add_phantom(commands)
@@ -217,6 +218,33 @@ def _benchmark(arguments: argparse.Namespace) -> None:
         raise InputError(f"{plan.output}: failed, as listed: {'; '.join(failed)}; the same command tries again")
 
 
+def _add_label(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("label", help="serve bundles to annotators by MONAI Label")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    install = actions.add_parser(
+        "install",
+        help="put bundles into a MONAI Label app",
+        description="Copy bundles into an app that `monailabel apps --download --name monaibundle` wrote, check that "
+        "the server can work with them, and print the command that starts it. docs/monai-label.md is the guide.",
+    )
+    install.add_argument("--app", type=Path, required=True, metavar="DIR", help="the app, such as apps/monaibundle")
+    install.add_argument(
+        "--bundle", action="append", metavar="NAME", help="or its folder; can be repeated (default: brainseg_unet)"
+    )
+    install.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights, instead of those of the bundle")
+    install.add_argument("--overwrite", action="store_true", help="replace a bundle, and what the server trained of it")
+    install.set_defaults(call=_install)
+
+
+def _install(arguments: argparse.Namespace) -> None:
+    from monai_brainseg.serve import format_start, install  # loads MONAI, which takes seconds
+
+    bundles = arguments.bundle or ["brainseg_unet"]
+    names = install(arguments.app, bundles, arguments.checkpoint, overwrite=arguments.overwrite)
+    print(f"{', '.join(names)} in {arguments.app / 'model'}; start the server by (DIR: the folder of the images)")
+    print(format_start(arguments.app, names))
+
+
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "phantom",
@@ -303,6 +331,11 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="also write CASE_entropy.nii.gz, 0 (sure) to 1 (even odds), and a confidence per case into run.json",
     )
+    parser.add_argument(
+        "--keep-scale",
+        action="store_true",
+        help="where no spacing is known, do not bring a head of another size to that of the training data",
+    )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
     parser.set_defaults(call=_predict)
 
@@ -317,7 +350,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         found = Found([make_scan(**roles, series=arguments.series)])
     else:
         found = find_scans(arguments.inputs, naming=arguments.naming, part=arguments.part, series=arguments.series)
-    names = ("bundle", "tta", "operating_point", "probability", "uncertainty", "device")
+    names = ("bundle", "tta", "operating_point", "probability", "uncertainty", "keep_scale", "device")
     options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})
     bad = predict(found, arguments.output, options, sys.argv)
     count = len(found.scans) + len(found.bad)

@@ -97,6 +97,17 @@ def check_command(command: Command) -> None:
         _check_value(f"--{name}", name, value, merged.get(name.lstrip("+"), None))
 
 
+def count_given(command: Command) -> tuple[int, int] | None:
+    """Return how many patients the config itself lists to train and to validate on; None where it reads a datalist.
+
+    A MONAI Label server that trains on several GPUs writes such a config, and starts ``monai.bundle`` on it.
+    """
+    config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
+    config.update(dict(command.overrides))
+    training, validation = (config.get(f"{part}::dataset::data") for part in ("train", "validate"))
+    return (len(training), len(validation)) if isinstance(training, list) and isinstance(validation, list) else None
+
+
 def _is_known(name: str, config: ConfigParser) -> bool:
     """Is it an id of the config, or an argument that one of its components takes?"""
     parent, _, argument = name.rpartition("::")

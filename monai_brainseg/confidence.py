@@ -17,15 +17,16 @@ def measure_entropy(probability: np.ndarray) -> np.ndarray:
     return np.asarray(-clipped * np.log2(clipped) - (1 - clipped) * np.log2(1 - clipped), dtype=np.float32)
 
 
-def expect_dice(probability: np.ndarray, mask: np.ndarray) -> float:
-    """Return the Dice that a mask would have if the probabilities were right, 2 sum(p m) / (sum p + sum m).
+def measure_confidence(entropy: np.ndarray, mask: np.ndarray) -> float:
+    """Return how sure the network is of a patient's mask: 1 minus the mean entropy of its voxels.
 
-    Read as the confidence of a patient's mask; 1 where there is neither mask nor probability. It is a ratio of
-    expectations, which comes close to the expected ratio for many voxels.
+    Of several such numbers (expected Dice, entropy of the rim, agreement of two thresholds) the one whose rank
+    correlation with the true Dice was highest on the patients of a validation fold of the LGG set. It says nothing of
+    a tumour that was missed altogether.
 
     Args:
-        probability: of tumour, 0 to 1.
-        mask: bool, of the same shape.
+        entropy: in bits, see ``measure_entropy``.
+        mask: bool, of the same shape; of an empty one the most doubtful voxel counts.
     """
-    whole = float(probability.sum(dtype=np.float64)) + float(mask.sum())
-    return 2 * float(probability[mask].sum(dtype=np.float64)) / whole if whole > 0 else 1.0
+    doubt = entropy[mask].mean(dtype=np.float64) if mask.any() else entropy.max(initial=0.0)
+    return 1.0 - float(doubt)

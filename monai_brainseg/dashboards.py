@@ -91,7 +91,7 @@ class Dashboard:
         for summary in (experiment, session):
             self.writer._get_file_writer().add_summary(summary)
         if self.config.is_file():
-            self.writer.add_text("config", f"```yaml\n{self.config.read_text()}```")
+            self.writer.add_text("config", f"```yaml\n{self.config.read_text(encoding='utf-8')}```")
         self.writer.flush()
 
     def _start_look(self, engine: Engine) -> None:

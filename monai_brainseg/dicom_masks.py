@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def write_segmentation(mask: np.ndarray, files: Sequence[Path], file: Path, netw
     Raises:
         InputError: highdicom is missing, the images lack what DICOM asks of them, or the file cannot be written.
     """
+    with warnings.catch_warnings():
+        # pydicom prints what it finds odd, and with it the patient's name.
+        warnings.simplefilter("ignore")
+        data = _make(mask, files, file, network)
+    write_whole(file, data)
+
+
+def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> bytes:
     try:
         import highdicom as hd
         import pydicom
@@ -66,4 +75,4 @@ def write_segmentation(mask: np.ndarray, files: Sequence[Path], file: Path, netw
     except Exception as error:  # files of scanners lack all sorts of what DICOM asks for
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{file.name}: no DICOM SEG can be made of these images ({reason}); use the NIfTI") from error
-    write_whole(file, buffer.getvalue())
+    return buffer.getvalue()

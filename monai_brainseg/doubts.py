@@ -26,6 +26,7 @@ _SMALL_HEAD = 0.05  # of a slice; in the LGG set the smallest head takes 0.38
 _THICK = 2.0  # how much further apart slices are than pixels, when a direction can be called that of the slices
 _UPSIDE_DOWN = 0.3
 _HUGE = 0.5
+_NOISE = 0.3  # correlation of every second pixel with the next one; in the LGG set 0.8 or more
 _OUTSIDE = 0.1
 _COLUMNS = 128
 
@@ -48,11 +49,12 @@ class Look:
     warnings: tuple[str, ...]
 
 
-def look_at_images(images: Mapping[str, Volume]) -> Look:
+def look_at_images(images: Mapping[str, Volume], keep_scale: bool = False) -> Look:
     """Look at a study's sequences before they are segmented.
 
     Args:
         images: one grid; ``flair`` is among them.
+        keep_scale: let the head be of any size.
 
     Raises:
         InputError: a sequence has one value all over, or so few that it is a mask.
@@ -65,8 +67,9 @@ def look_at_images(images: Mapping[str, Volume]) -> Look:
     thin = voxels[::step, ::step]
     _, head = find_head(thin)
     spacing = _turn_spacing(flair)
-    warnings = [*_judge_slices(flair), *_judge_head(head, spacing)]
+    warnings = [*_judge_slices(flair), *_judge_noise(thin), *_judge_head(head, spacing)]
     scale, said = _choose_scale(head, spacing * (step, step, 1), flair.spacing_known)
+    scale, said = (1.0, []) if keep_scale else (scale, said)
     return Look(scale, head, step, (*warnings, *said))
 
 
@@ -107,6 +110,12 @@ def _judge_slices(flair: Volume) -> Iterable[str]:
     if flair.spacing_known and thick != 2 and spacing[thick] > _THICK * np.median(spacing):
         seen = ("sagittal", "coronal")[thick]
         yield f"it was scanned in {seen} slices, and the network sees axial ones, which are coarse here"
+
+
+def _judge_noise(voxels: np.ndarray) -> Iterable[str]:
+    likeness = np.corrcoef(voxels[1:].ravel(), voxels[:-1].ravel())[0, 1] if len(voxels) > 1 else 1.0
+    if not likeness > _NOISE:
+        yield "no head was found: neighbouring pixels have nothing in common, as in noise"
 
 
 def _judge_head(head: np.ndarray, spacing: np.ndarray) -> Iterable[str]:

@@ -206,9 +206,11 @@ class Checkpoints:
         best = self.evaluator.state
         if engine.state.rank == 0:
             if best.best_metric_epoch < 0:
-                logger.info("no epoch was validated, so no weights are written: --val_interval is over --epochs")
-                return
-            logger.info("best %s %.4f in epoch %d", best.key_metric_name, best.best_metric, best.best_metric_epoch)
+                # A label server may have too few labels to set any aside, or be asked for one epoch.
+                write_checkpoint({"model": self.stateful["network"].state_dict(), "seen": self.seen}, self.best)
+                logger.info("no epoch was validated, so these are the last one's weights")
+            else:
+                logger.info("best %s %.4f in epoch %d", best.key_metric_name, best.best_metric, best.best_metric_epoch)
             logger.info("weights: %s", self.best)
 
 

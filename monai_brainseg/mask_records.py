@@ -82,7 +82,7 @@ def _hold(output: Path) -> Iterator[None]:
     lock = output / f".{RUN}.lock"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR)
+        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
         raise unwritable(output, error) from error
     try:

@@ -17,17 +17,20 @@ import torch
 from tqdm import tqdm
 
 from monai_brainseg.cases import find_own, read_images
-from monai_brainseg.confidence import expect_dice, measure_entropy
+from monai_brainseg.confidence import measure_confidence, measure_entropy
 from monai_brainseg.dicom_masks import write_segmentation
 from monai_brainseg.doubts import look_at_images, look_at_mask
 from monai_brainseg.errors import InputError
 from monai_brainseg.mask_files import write_like, write_mask_slices
 from monai_brainseg.mask_records import hash_settings, is_done, read_record, write_record, write_run
 from monai_brainseg.montages import draw_montage
-from monai_brainseg.segmenting import Segmentation, Segmenter, describe_checkpoint, find_bundle, load_bundle
+from monai_brainseg.segmenting import Segmenter, describe_checkpoint, find_bundle, load_bundle
 from monai_brainseg.slices import encode_slice
 from monai_brainseg.studies import Found, Scan
 from monai_brainseg.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
+
+# Options that decide what a mask is, or what lies beside it.
+_DECISIVE = ("tta", "operating_point", "probability", "uncertainty", "keep_scale")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Options:
         operating_point: of the bundle, "balanced" or "recall".
         probability: also write the map of the tumour's probability.
         uncertainty: also write the map of entropy, and say a confidence.
+        keep_scale: take a pixel for a millimetre where the spacing is unknown, however large the head is.
         device: "cpu", "cuda", "cuda:1"; a GPU if there is one where it is None.
     """
 
@@ -50,6 +54,7 @@ class Options:
     operating_point: str = "balanced"
     probability: bool = False
     uncertainty: bool = False
+    keep_scale: bool = False
     device: str | None = None
 
 
@@ -88,7 +93,7 @@ def predict(
         "bundle": bundle.resolve().name,
         "config": hashlib.sha256((bundle / "configs" / "inference.yaml").read_bytes()).hexdigest(),
         "weights": [checkpoint["sha256"] for checkpoint in checkpoints],
-        **{name: vars(options)[name] for name in ("tta", "operating_point", "probability", "uncertainty")},
+        **{name: vars(options)[name] for name in _DECISIVE},
     }
     write_run(output, checkpoints, command, str(device))
     bad = dict(found.bad) if rank == 0 else {}
@@ -121,13 +126,18 @@ def segment_scan(
     started = time.perf_counter()
     images = find_own(read_images(scan.case))
     flair = images["flair"]
-    look = look_at_images(images)
+    look = look_at_images(images, options.keep_scale)
     result = segmenter.segment(images, look.scale)
     warnings = [*scan.notes, *look.warnings, *result.notes, *look_at_mask(result.mask, flair, look)]
     digest = hash_images(list(images.values()))
     if any(digest in checkpoint["seen"] for checkpoint in checkpoints):
         warnings.append("the network was trained or chosen on this study: its mask says nothing of other studies")
-    written, said = _write_outputs(scan, flair, result, output, options)
+    maps = {"probability": result.probability} if options.probability else {}
+    sure = {}
+    if options.uncertainty:
+        maps["entropy"] = measure_entropy(result.probability)
+        sure = {"confidence": measure_confidence(maps["entropy"], result.mask)}
+    written, said = _write_outputs(scan, flair, result.mask, maps, output, options.bundle)
     voxels = int(result.mask.sum())
     return {
         "case": scan.case.patient,
@@ -139,7 +149,7 @@ def segment_scan(
         "scale": look.scale,
         "tumor_voxels": voxels,
         "tumor_ml": voxels * flair.voxel_size / 1000 if flair.spacing_known else None,
-        **({"confidence": expect_dice(result.probability, result.mask)} if options.uncertainty else {}),
+        **sure,
         "warnings": [*warnings, *said],
         "seconds": time.perf_counter() - started,
     }
@@ -150,13 +160,10 @@ def _list_inputs(scan: Scan) -> list[Path]:
 
 
 def _write_outputs(
-    scan: Scan, flair: Volume, result: Segmentation, output: Path, options: Options
+    scan: Scan, flair: Volume, mask: np.ndarray, maps: Mapping[str, np.ndarray], output: Path, bundle: str
 ) -> tuple[list[str], list[str]]:
     """Write a study's files into a folder beside, and move them in; returns their names and warnings."""
     case, source = scan.case.patient, scan.case.images["flair"]
-    maps = {"probability": result.probability} if options.probability else {}
-    if options.uncertainty:
-        maps["entropy"] = measure_entropy(result.probability)
     try:
         unfinished = tempfile.TemporaryDirectory(prefix=f".unfinished-{os.getpid()}-", dir=output)
     except OSError as error:
@@ -164,17 +171,17 @@ def _write_outputs(
     with unfinished as name:
         folder, warnings = Path(name), []
         if scan.form == "slices":
-            write_mask_slices(result.mask, source, folder / case)
+            write_mask_slices(mask, source, folder / case)
         else:
-            _write_map(result.mask, scan, flair, folder / f"{case}.nii.gz")
+            _write_map(mask, scan, flair, folder / f"{case}.nii.gz")
         for kind, voxels in maps.items():
             _write_map(voxels, scan, flair, folder / f"{case}_{kind}.nii.gz")
         if scan.form == "dicom":
             try:
-                write_segmentation(result.mask, source, folder / f"{case}.dcm", options.bundle)
+                write_segmentation(mask, source, folder / f"{case}.dcm", Path(bundle).name)
             except InputError as error:
                 warnings.append(str(error))
-        write_whole(folder / f"{case}_preview.png", encode_slice(draw_montage(flair, result.mask), ".png"))
+        write_whole(folder / f"{case}_preview.png", encode_slice(draw_montage(flair, mask), ".png"))
         return _move_in(folder, output, case), warnings
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from monai_brainseg.errors import InputError
 
 _POLL_SECONDS = 1.0
@@ -100,6 +102,20 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
+
+
+def make_environments(count: int | None) -> list[dict[str, str]]:
+    """Return the variables for each run that goes on at the same time: a GPU each, in turn, where there are any.
+
+    Args:
+        count: how many; None is one a GPU, or one where there is none.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = chosen.split(",") if chosen else [str(number) for number in range(torch.cuda.device_count())]
+    if not torch.cuda.is_available():
+        return [dict(os.environ)] * (count or 1)
+    turns = [devices[number % len(devices)] for number in range(count or len(devices))]
+    return [{**os.environ, "CUDA_VISIBLE_DEVICES": device} for device in turns]
 
 
 @contextmanager

@@ -26,7 +26,7 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
-from monai_brainseg.commands import Command, check_command, read_command
+from monai_brainseg.commands import Command, check_command, count_given, read_command
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.provenance import RECORD, describe_checkpoint, judge
@@ -55,7 +55,8 @@ def start_run(
 
     Args:
         output_dir: folder of the run.
-        datalist: file to be checked before any long work.
+        datalist: file to be checked before any long work, unless the config itself lists the patients, as that of a
+            label server does.
         fold: the fold to be left out for validation; must have patients, and so must the others.
         batch_size: volumes in a step that several processes share; None where there is only one.
         fresh: clear the dashboard of an earlier run in ``output_dir``; its state goes with the first whole epoch.
@@ -69,7 +70,11 @@ def start_run(
         return
     try:
         check_command(command)
-        _check_datalist(datalist, fold, batch_size)
+        given = count_given(command)
+        if given is None:
+            _check_datalist(datalist, fold, batch_size)
+        elif batch_size is not None:
+            check_shares(*given, batch_size)
         if checkpoint is not None and network is not None:
             check_checkpoint(Path(checkpoint), network)
         if int(os.environ.get("RANK", "0")) == 0:
@@ -78,7 +83,7 @@ def start_run(
             _record(command, Path(output_dir), fresh, weights)
         else:
             logging.disable()
-        sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist))
+        sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist) if given is None else None)
     except (InputError, OSError) as error:
         if claim_last_word():
             say_last_word(f"{command.run_id}: {error}")
@@ -86,7 +91,7 @@ def start_run(
 
 
 def _leave(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None, *, run_id: str, datalist: Path
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None, *, run_id: str, datalist: Path | None
 ) -> None:
     """End the process as ``sys.excepthook``: one line for what is the user's to mend, a traceback for a bug."""
     if claim_last_word():
@@ -100,11 +105,11 @@ def _leave(
     os._exit(1)
 
 
-def explain(error: BaseException, datalist: Path) -> str | None:
+def explain(error: BaseException, datalist: Path | None) -> str | None:
     """Return in one line what a user has to mend after ``error``; None where it is a bug.
 
     MONAI wraps errors and its transforms do not name the file that they failed on, so the files of the datalist are
-    read again to find it.
+    read again to find it; a label server's, None, are not.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -113,6 +118,8 @@ def explain(error: BaseException, datalist: Path) -> str | None:
         if is_lost_peer(cause):
             return "another process of this run was lost; the same command with --resume True goes on"
         cause = cause.__cause__ or cause.__context__
+    if datalist is None:
+        return None
     try:
         listed = read_datalist(datalist)
         for item in listed["training"] + listed["test"]:

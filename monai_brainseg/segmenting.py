@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +14,16 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
+from monai.data import ImageReader
 
 from monai_brainseg.ensembles import MeanNetwork
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs import check_checkpoint
-from monai_brainseg.volumes import SEQUENCES, Volume, write_nifti
+from monai_brainseg.volumes import SEQUENCES, Volume
 
 _BUNDLES = (Path(), Path("bundles"), Path(__file__).parent / "bundles", Path(__file__).parent.parent / "bundles")
 _CONFIG = Path("configs") / "inference.yaml"
+_IN_MEMORY = "study"
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,34 @@ class Segmentation:
     notes: tuple[str, ...]
 
 
+class MemoryReader(ImageReader):
+    """A reader for MONAI's ``LoadImage`` that gives a volume at hand, so that nothing is written to be read."""
+
+    volume: Volume | None = None
+
+    def verify_suffix(self, filename: Any) -> bool:
+        """Does it read this? It is asked for nothing else."""
+        return True
+
+    def read(self, data: Any, **kwargs: Any) -> Volume | None:
+        """Return the volume."""
+        return self.volume
+
+    def get_data(self, img: Volume) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return voxels and metadata, as ``NibabelReader`` does."""
+        shape = np.array(img.voxels.shape[:3])
+        channel = 3 if img.voxels.ndim == 4 else float("nan")
+        meta = {"affine": img.affine, "original_affine": img.affine.copy(), "spatial_shape": shape, "space": "RAS"}
+        return img.voxels, {**meta, "original_channel_dim": channel, "filename_or_obj": _IN_MEMORY}
+
+
 @dataclass
 class Segmenter:
     """A bundle's components, ready.
 
     Attributes:
-        preprocessing: dictionary transform of ``{"image": file}``.
+        reader: what the preprocessing reads from.
+        preprocessing: dictionary transform that begins with loading ``image``.
         network: in evaluation mode, on its device.
         inferer: of a batch and a network.
         windows: the sliding window beneath it, whose ``sw_batch_size`` is lowered when a GPU runs out of memory.
@@ -51,6 +76,7 @@ class Segmenter:
         device: where the network runs.
     """
 
+    reader: MemoryReader
     preprocessing: Callable[[Any], Any]
     network: torch.nn.Module
     inferer: Callable[..., torch.Tensor]
@@ -70,10 +96,9 @@ class Segmenter:
             InputError: there is not enough memory.
         """
         self.notes = []
-        with tempfile.TemporaryDirectory(prefix="brainseg-") as folder:
-            file = Path(folder) / "study.nii"
-            write_nifti(_gather(images, scale), file)
-            data = self.preprocessing({"image": str(file)})
+        self.reader.volume = _gather(images, scale)
+        data = self.preprocessing({"image": _IN_MEMORY})
+        self.reader.volume = None
         with torch.inference_mode():
             prediction = self._answer(data["image"])
             try:
@@ -97,9 +122,7 @@ class Segmenter:
                     ) from error
                 self.windows.sw_batch_size //= 2
                 torch.cuda.empty_cache()
-                self.notes.append(
-                    f"the GPU ran out of memory: batches of {self.windows.sw_batch_size} slices were used"
-                )
+                self.notes.append(f"the GPU ran out of memory: batches were cut to {self.windows.sw_batch_size} slices")
 
 
 def answer_once(network: Callable[[torch.Tensor], torch.Tensor], windows: torch.Tensor) -> torch.Tensor:
@@ -147,6 +170,7 @@ def load_bundle(
     Raises:
         InputError: weights are missing or another network's, or the bundle lacks an id.
     """
+    _hush_libraries()
     parser = ConfigParser(ConfigParser.load_config_file(bundle / _CONFIG))
     needed = ("network_def", "preprocessing", "inferer", "postprocessing", *(name.split("::")[0] for name in overrides))
     for name in needed:
@@ -154,11 +178,15 @@ def load_bundle(
             raise InputError(f"{bundle / _CONFIG}: has no {name!r}; choose another bundle, or leave the option out")
     steps = [step for step in parser["postprocessing"]["transforms"] if step["_target_"] != "SaveImaged"]
     parser.update({**overrides, "bundle_root": str(bundle), "device": device, "postprocessing::transforms": steps})
+    reader = MemoryReader()
+    for index, step in enumerate(parser["preprocessing"]["transforms"]):
+        if isinstance(step, dict) and step["_target_"] == "LoadImaged":
+            parser.update({f"preprocessing::transforms::{index}::reader": reader})
     network = _load_network(parser.get_parsed_content("network_def"), checkpoints).to(device).eval()
     inferer = parser.get_parsed_content("inferer")
     windows = parser.get_parsed_content("slice_inferer") if "slice_inferer" in parser else inferer
     preprocessing, postprocessing = map(parser.get_parsed_content, ("preprocessing", "postprocessing"))
-    return Segmenter(preprocessing, network, inferer, windows, postprocessing, device)
+    return Segmenter(reader, preprocessing, network, inferer, windows, postprocessing, device)
 
 
 def describe_checkpoint(file: Path) -> dict[str, Any]:
@@ -166,6 +194,13 @@ def describe_checkpoint(file: Path) -> dict[str, Any]:
     content = torch.load(file, map_location="cpu", weights_only=True)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return {"file": str(file), "sha256": digest, "seen": list(content.get("seen", []))}
+
+
+def _hush_libraries() -> None:
+    """Leave out what MONAI and skimage say of each other, and of readers of a GPU's that are not there."""
+    logging.getLogger("monai.data").setLevel(logging.ERROR)
+    for message in ("Parameter `min_size` is deprecated", "NvImgCodecPydicomReader"):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _load_network(network: torch.nn.Module, checkpoints: Sequence[Path]) -> torch.nn.Module:

@@ -105,5 +105,7 @@ def adapt_config(text: str) -> str:
     for name, value in SERVED.items():
         text, count = re.subn(rf"^{name}:.*$", lambda _, line=f"{name}: {value}": line, text, flags=re.MULTILINE)
         if count != 1:
-            raise InputError(f"train.yaml: has {count} lines '{name}: …' where one is needed to name the server's folder")
+            raise InputError(
+                f"train.yaml: has {count} lines '{name}: …' where one is needed to name the server's folder"
+            )
     return text

@@ -208,19 +208,26 @@ def _add_volumes(found: Found, files: Sequence[Path]) -> None:
         numbered = [(match, file) for file in several if (match := _CHANNEL.fullmatch(_stem(file)))]
         _add_channels(found, numbered)
         rest = [file for file in several if not _CHANNEL.fullmatch(_stem(file))]
-        spoken = [(file, *_split_role(_stem(file))) for file in rest]
-        if not any(role == "flair" for _, role, _ in spoken):
+        if any(find_word(_stem(file))[0] == "flair" for file in rest):
+            _add_spoken(found, folder, rest)
+        else:
             # Without a FLAIR by name, a file is a study of its own.
             found.scans += [_make_whole(file) for file in rest]
-            continue
-        groups: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-        for file, role, rest_of_name in spoken:
-            if role in SEQUENCES:
-                groups[rest_of_name][role].append(file)
-            else:
-                found.left_out.append(file)
-        for name, images in groups.items():
-            _add_roles(found, name or folder.resolve().name, images)
+
+
+def _add_spoken(found: Found, folder: Path, files: Sequence[Path]) -> None:
+    """Add the studies of files whose names say their sequence: ``CASE_flair.nii``, ``FLAIR.nii`` in a folder each."""
+    groups: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        role, rest = find_word(_stem(file))
+        if role in SEQUENCES:
+            groups[rest][role].append(file)
+        else:
+            found.left_out.append(file)
+    for rest, images in groups.items():
+        # What follows the sequence says how it was made, unless it tells several studies apart.
+        leads = rest and any(_stem(file).startswith(rest) for several in images.values() for file in several)
+        _add_roles(found, rest if leads or len(groups) > 1 and rest else folder.resolve().name, images)
 
 
 def _add_channels(found: Found, numbered: Sequence[tuple[re.Match[str], Path]]) -> None:
@@ -232,18 +239,18 @@ def _add_channels(found: Found, numbered: Sequence[tuple[re.Match[str], Path]]) 
         _add_roles(found, name, {"flair": next(iter(images.values()))} if len(images) == 1 else images)
 
 
-def _split_role(stem: str) -> tuple[str | None, str]:
-    """Return the sequence that one word of a name says, and the name without it."""
-    words = re.split(r"[_\-. ]+", stem)
-    said = [index for index, word in enumerate(words) if word.lower() in ROLES]
+def find_word(stem: str) -> tuple[str | None, str]:
+    """Return the sequence that one word of a name says ("pre", "unused", "label", ...), and the name without it."""
+    said = [match for match in re.finditer(r"[^_\-. ]+", stem) if match[0].lower() in ROLES]
     if len(said) != 1:
         return None, stem
-    return ROLES[words[said[0]].lower()], "_".join(words[: said[0]] + words[said[0] + 1 :])
+    before, after = stem[: said[0].start()].rstrip("_-. "), stem[said[0].end() :]
+    return ROLES[said[0][0].lower()], before + after if before else after.lstrip("_-. ")
 
 
 def _make_whole(file: Path) -> Scan:
     """Return a study of one file: FLAIR, or pre-contrast, FLAIR and post-contrast along a fourth axis."""
-    role = _split_role(_stem(file))[0]
+    role = find_word(_stem(file))[0]
     notes = (f"its name says {role}, and the network takes FLAIR",) if role in ("pre", "post", "unused") else ()
     channels = {sequence: index for index, sequence in enumerate(SEQUENCES)} if _count_channels(file) == 3 else {}
     images = dict.fromkeys(SEQUENCES, (file,)) if channels else {"flair": (file,)}
@@ -295,17 +302,23 @@ def _tell_apart(scans: Sequence[Scan]) -> list[Scan]:
     while len({scan.case.patient.casefold() for scan in scans}) < len(scans):
         depth += 1
         names = [scan.case.patient.casefold() for scan in scans]
-        parents = [scan.case.images["flair"][0].resolve().parents for scan in scans]
-        if depth > max(map(len, parents)):
+        folders = [_list_folders(scan) for scan in scans]
+        if depth > max(map(len, folders)):
             twice = next(scan for scan in scans if names.count(scan.case.patient.casefold()) > 1)
             raise InputError(f"{twice.case.images['flair'][0]}: given twice; name it once")
         scans = [
-            _rename(scan, f"{list(above)[min(depth, len(above) - 1)].name}_{scan.case.patient}")
-            if names.count(scan.case.patient.casefold()) > 1
+            _rename(scan, f"{above[depth - 1]}_{scan.case.patient}")
+            if names.count(scan.case.patient.casefold()) > 1 and depth <= len(above)
             else scan
-            for scan, above in zip(scans, parents, strict=True)
+            for scan, above in zip(scans, folders, strict=True)
         ]
     return sorted(scans, key=lambda scan: scan.case.patient)
+
+
+def _list_folders(scan: Scan) -> list[str]:
+    """Return the names of the folders around a study, from the innermost; not the one that named it."""
+    folders = [folder.name for folder in scan.case.images["flair"][0].resolve().parents if folder.name]
+    return folders[1:] if folders[:1] == [scan.case.patient] else folders
 
 
 def _rename(scan: Scan, name: str) -> Scan:

@@ -19,9 +19,8 @@ import torch
 
 from monai_brainseg.benchmark import check_identity
 from monai_brainseg.benchmark_plan import make_plan
-from monai_brainseg.benchmark_runs import make_environments
 from monai_brainseg.cli import main
-from monai_brainseg.processes import Processes, hold_folder
+from monai_brainseg.processes import Processes, hold_folder, make_environments
 from monai_brainseg.provenance import list_hashes
 
 NARROW = """

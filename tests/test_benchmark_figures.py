@@ -59,15 +59,15 @@ def test_studies_of_one_person_are_drawn_together() -> None:
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None)
 def test_patients_are_averaged_over_networks_first(dices: list[list[float]]) -> None:
     networks = [make_scores((0, seed), dict(zip(PEOPLE, row, strict=False))) for seed, row in enumerate(dices)]
     assert list(average(networks, "dice").values()) == pytest.approx(np.mean(dices, axis=0))
-    assert summarise_networks(networks, PEOPLE)["dice"]["value"] == pytest.approx(np.mean(dices))
 
 
 def test_pooled_scores_and_tumour_slices_count_everything_once() -> None:
     figures = summarise_networks([make_scores((0, seed), {"p0": 0.1, "p1": 0.9}) for seed in (0, 1)], PEOPLE)
+    assert figures["dice"]["value"] == pytest.approx(0.5)
     assert figures["pooled dice"]["value"] == pytest.approx(20 / 40)
     assert figures["pooled precision"]["value"] == pytest.approx(10 / 15)
     assert figures["pooled recall"]["value"] == pytest.approx(10 / 25)

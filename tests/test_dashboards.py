@@ -32,7 +32,7 @@ from monai_brainseg.metrics import count_slices, dice, pool
 EPOCHS = 4
 OPTIONS = QUICK | {"epochs": EPOCHS, "overlay_interval": 2, "learning_rate": 0.01, "slices_per_volume": 4}
 LOOKS = [1, 2, 4]
-LEARNING = {"volume_visits": 20}  # enough for a prediction that is neither all nor nothing
+LEARNING = {"volume_visits": 14}  # enough for a prediction that is neither all nor nothing
 
 
 class TensorBoard:
@@ -120,7 +120,7 @@ def is_drawn(pixels: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> b
     red, green, blue = (pixels[: 4 * true.shape[0] : 4, : 4 * true.shape[1] : 4, channel] for channel in range(3))
     drawn_truth, drawn_prediction = green - blue > 50, red - blue > 50
     wrong = (drawn_truth != true) | (drawn_prediction != predicted)
-    return wrong.mean() < 0.01  # float32 sums depend on the number of threads
+    return bool(wrong.sum() < 0.05 * (true | predicted).sum())  # float32 sums depend on the number of threads
 
 
 @pytest.mark.slow

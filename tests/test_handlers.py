@@ -156,3 +156,12 @@ def test_epoch_seeding_depends_on_seed_epoch_and_rank_alone() -> None:
 
     assert draw(0, 1, 0) == draw(0, 1, 0)
     assert len({draw(*key) for key in ((0, 1, 0), (1, 1, 0), (0, 2, 0), (0, 1, 1))}) == 4
+
+
+@pytest.mark.parametrize("overrides", [{"val_interval": 5}, {"validate::dataset::data": []}])
+def test_without_a_validated_epoch_the_last_weights_are_kept(
+    prepared_phantoms: Path, tmp_path: Path, overrides: dict[str, Any]
+) -> None:
+    """As a label server asks for it: one epoch, or too few labels to set any aside."""
+    last = train(prepared_phantoms, tmp_path, epochs=1, **overrides)
+    assert_equal(torch.load(tmp_path / "models/model.pt", weights_only=True)["model"], last["network"])
