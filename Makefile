@@ -2,13 +2,14 @@
 #   make demo      synthetic patients, a training, masks and their scores, in a few minutes
 #   make check     style and types
 #   make test      every test
+#   make test-label  tests against a real MONAI Label server, in an environment of its own
 PYTHON ?= python3
 BIN = .venv/bin
 DEMO = demo
 RUN = $(BIN)/python -m monai.bundle run
 BUNDLE = bundles/brainseg_unet/configs
 
-.PHONY: demo check test install clean
+.PHONY: demo check test test-label install clean
 
 install: .venv/installed
 
@@ -42,5 +43,16 @@ check: .venv/installed-dev
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
 
+LABEL = .venv-label
+
+$(LABEL)/installed: setup.cfg tests/label/requirements.txt tests/label/without-dependencies.txt
+	$(PYTHON) -m venv $(LABEL)
+	$(LABEL)/bin/python -m pip install --quiet --requirement tests/label/requirements.txt --editable .
+	$(LABEL)/bin/python -m pip install --quiet --no-deps --requirement tests/label/without-dependencies.txt
+	touch $@
+
+test-label: $(LABEL)/installed
+	$(LABEL)/bin/python -m pytest tests/label
+
 clean:
-	rm -rf .venv $(DEMO) .cache
+	rm -rf .venv $(LABEL) $(DEMO) .cache

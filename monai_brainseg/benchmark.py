@@ -21,11 +21,11 @@ from tqdm import tqdm
 from monai_brainseg.benchmark_plan import Plan, list_runs
 from monai_brainseg.benchmark_runs import Run, Target, do_run, score
 from monai_brainseg.errors import InputError
-from monai_brainseg.handlers import write_checkpoint
 from monai_brainseg.processes import Processes, hold_folder, make_environments
 from monai_brainseg.recipes import Recipe, hash_content
 from monai_brainseg.slice_splits import write_slice_split
 from monai_brainseg.volumes import unwritable, write_whole
+from monai_brainseg.weights import write_checkpoint
 
 
 def carry_out(plan: Plan, budget: float | None = None, processes: int | None = None) -> dict[str, str]:

@@ -22,13 +22,13 @@ import yaml
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.evaluation import evaluate
-from monai_brainseg.handlers import write_checkpoint
 from monai_brainseg.learning_curves import read_training_run
 from monai_brainseg.processes import Processes
 from monai_brainseg.provenance import list_hashes
 from monai_brainseg.recipes import Recipe
 from monai_brainseg.splits import read_datalist
 from monai_brainseg.volumes import write_whole
+from monai_brainseg.weights import write_checkpoint
 
 LEFT_OUT, SAME_SLICES, TEST = "left out", "same slices", "test part"
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from monai_brainseg import __version__
 from monai_brainseg.errors import InputError
+from monai_brainseg.groupings import Found
 from monai_brainseg.layouts import LAYOUTS
 from monai_brainseg.phantom import STYLES, WRITERS, write_phantoms
 from monai_brainseg.prepare import prepare
-from monai_brainseg.studies import PARTS, Found, find_scans, make_scan
+from monai_brainseg.studies import PARTS, find_scans, make_scan
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_benchmark(commands)
     _add_check(commands)
     _add_evaluate(commands)
+    _add_export(commands)
     _add_label(commands)
     _add_predict(commands)
     _add_prepare(commands)
@@ -245,6 +247,28 @@ def _install(arguments: argparse.Namespace) -> None:
     print(format_start(arguments.app, names))
 
 
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write trained weights in another form",
+        description="Write trained weights at half their size (float16), as bundles ship them; networks that load them "
+        "compute as before. What the weights have seen goes with them.",
+    )
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="MODEL_PT", help="of a run, e.g. runs/brainseg_unet/models/model.pt"
+    )
+    parser.add_argument("--format", choices=("half",), default="half", help="default: half")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="to write; never the file itself")
+    parser.set_defaults(call=_export)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from monai_brainseg.weights import write_half_precision  # loads torch and MONAI, which take seconds
+
+    write_half_precision(arguments.checkpoint, arguments.output)
+    print(f"{arguments.output}: {arguments.output.stat().st_size / 2**20:.1f} MiB")
+
+
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "phantom",
@@ -306,6 +330,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "first * stands for, or the folder where there is none, names the case",
     )
     parser.add_argument("--part", choices=PARTS, default="test", help="of a prepared folder (default: test)")
+    parser.add_argument("--fold", type=int, metavar="N", help="of a prepared folder, with --part training")
     parser.add_argument(
         "--series", metavar="NUMBER", help="of DICOM studies: number, UID or part of the description (default: FLAIR)"
     )
@@ -349,7 +374,11 @@ def _predict(arguments: argparse.Namespace) -> None:
     if arguments.flair:
         found = Found([make_scan(**roles, series=arguments.series)])
     else:
-        found = find_scans(arguments.inputs, naming=arguments.naming, part=arguments.part, series=arguments.series)
+        wanted = {name: getattr(arguments, name) for name in ("naming", "part", "fold", "series")}
+        found = find_scans(arguments.inputs, leave_out=arguments.output, **wanted)
+    if found.left_out:
+        some = ", ".join(str(file) for file in found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
+        print(f"left out: {len(found.left_out)} files that are no FLAIR, pre- or post-contrast image: {some}")
     names = ("bundle", "tta", "operating_point", "probability", "uncertainty", "keep_scale", "device")
     options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})
     bad = predict(found, arguments.output, options, sys.argv)

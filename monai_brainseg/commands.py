@@ -29,7 +29,7 @@ _COUNTS = (
     "epochs", "patience", "val_interval", "batch_size", "slices_per_volume", "volume_visits", "cache_num",
     "overlay_interval",
 )  # fmt: skip
-_FROM_ZERO = ("seed", "fold", "num_workers", "min_voxels", "overlay_fixed", "overlay_worst")
+_FROM_ZERO = ("seed", "num_workers", "min_voxels", "overlay_fixed", "overlay_worst")
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,7 @@ def _is_patch(value: Any) -> bool:
 ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **{name: (_is_at_least(1), "int, 1 or more") for name in _COUNTS},
     **{name: (_is_at_least(0), "int, 0 or more") for name in _FROM_ZERO},
+    "fold": (lambda value: value is None or _is_at_least(-1)(value), "int, 0 or more, or -1 to leave none out"),
     "tumor_share": (_is_share, "a number from 0 to 1"),
     "patch_size": (_is_patch, "list of two multiples of 16"),
     "part": (lambda value: value in ("training", "test", "all"), "training, test or all"),

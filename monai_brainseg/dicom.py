@@ -148,9 +148,7 @@ def _describe(files: tuple[Path, ...]) -> Series | None:
     header = _read_header(files[0])
     if header.get(_MODALITY) in _NO_IMAGES:
         return None
-    description = " ".join(filter(None, (header.get(_DESCRIPTION), header.get(_PROTOCOL))))
-    if header.get(_DESCRIPTION) == header.get(_PROTOCOL):
-        description = header.get(_DESCRIPTION, "")
+    description = header.get(_DESCRIPTION) or header.get(_PROTOCOL, "")
     return Series(header.get(_STUDY, ""), header.get(_SERIES, ""), header.get(_NUMBER, ""), description, files)
 
 
@@ -179,13 +177,15 @@ def _check_slices(files: Sequence[Path], headers: Sequence[dict[str, str]]) -> N
     if np.abs(turns - turns[0]).max() > 1e-3:
         odd = int(np.abs(turns - turns[0]).max(axis=1).argmax())
         raise InputError(f"{files[odd]}: lies in another direction than {files[0].name}; mixed series: part them")
-    steps = np.diff(places @ np.cross(turns[0, :3], turns[0, 3:]))
-    usual = float(np.median(steps))
-    if np.abs(steps).min() < 1e-3:
-        again = int(np.abs(steps).argmin())
+    depths = places @ np.cross(turns[0, :3], turns[0, 3:])
+    order = np.argsort(depths)
+    if np.diff(depths[order]).min() < 1e-3:
+        again = order[int(np.diff(depths[order]).argmin()) :][:2]
         raise InputError(
-            f"{files[again + 1]}: lies where {files[again].name} does; mixed series (echoes, time points): part them"
+            f"{files[again[1]]}: lies where {files[again[0]].name} does; mixed series (echoes, time points): part them"
         )
+    steps = np.diff(depths)
+    usual = float(np.median(steps))
     if np.abs(steps - usual).max() > _UNEVEN * abs(usual):
         gap = int(np.abs(steps - usual).argmax())
         distances = f"{abs(steps[gap]):.4g} mm, between the others {abs(usual):.4g} mm"

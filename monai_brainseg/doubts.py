@@ -148,7 +148,5 @@ def _choose_scale(head: np.ndarray, spacing: np.ndarray, known: bool) -> tuple[f
     ratio = USUAL_DIAMETER / diameter
     if 1 / _FAR_OFF < ratio < _FAR_OFF or not _SMALL_HEAD < share < 0.98:
         return 1.0, []
-    said = (
-        f"its spacing is unknown and the head {diameter:.0f} pixels across: it was resampled as if {ratio:.2f} mm each"
-    )
+    said = f"the head is {diameter:.0f} pixels across and its spacing unknown: they were taken for {ratio:.2f} mm each"
     return ratio, [said]

@@ -23,8 +23,9 @@ from monai.data import set_rnd
 from monai.handlers import EarlyStopHandler
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import clear_unfinished, write_beside
+from monai_brainseg.files import clear_unfinished
 from monai_brainseg.ranks import claim_last_word, say_last_word
+from monai_brainseg.weights import write_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -212,20 +213,6 @@ class Checkpoints:
             else:
                 logger.info("best %s %.4f in epoch %d", best.key_metric_name, best.best_metric, best.best_metric_epoch)
             logger.info("weights: %s", self.best)
-
-
-def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
-    """Save beside and rename.
-
-    Raises:
-        InputError: the folder cannot be written or the disk is full; torch says neither in so many words.
-    """
-    try:
-        with write_beside(path) as unfinished:
-            torch.save(content, unfinished)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be written ({reason}); free space or name another --output_dir") from error
 
 
 def stop_on_signals(engine: Engine, last: Path) -> None:

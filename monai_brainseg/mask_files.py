@@ -42,7 +42,7 @@ def write_like(voxels: np.ndarray, source: Path, file: Path) -> None:
     except Exception as error:
         raise InputError(f"{source}: cannot be read any more; give it again") from error
     header = image.header.copy()
-    if header.endianness != nib.volumeutils.native_code:
+    if header.endianness != nib.Nifti1Header().endianness:
         header = header.as_byteswapped()
     header.extensions.clear()
     for name in _TEXTS:

@@ -20,7 +20,7 @@ from monai_brainseg.volumes import unwritable, write_whole
 
 RUN = "run.json"
 
-_FOLDER = "records"
+_FOLDER, _FAILED = "records", "records/failed"
 _PACKAGES = ("monai-brainseg", "monai", "torch", "numpy", "nibabel", "itk")
 
 
@@ -42,12 +42,27 @@ def read_record(output: Path, case: str) -> dict[str, Any]:
 
 
 def write_record(output: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a case, whose name is its ``case``.
+    """Write the record of a case, whose name is its ``case``; that it failed before is forgotten.
 
     Raises:
         InputError: it cannot be written.
     """
     write_whole(output / _FOLDER / f"{record['case']}.json", _to_json(record))
+    forget_failure(output, record["case"])
+
+
+def forget_failure(output: Path, case: str) -> None:
+    """Remove the record of an earlier failure, if there is one."""
+    (output / _FAILED / f"{case}.json").unlink(missing_ok=True)
+
+
+def write_failure(output: Path, case: str, reason: str) -> None:
+    """Write why a case could not be segmented; a mask of an earlier run stays, with its record.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    write_whole(output / _FAILED / f"{case}.json", _to_json({"case": case, "error": reason}))
 
 
 def write_run(output: Path, checkpoints: Sequence[Mapping[str, Any]], command: Sequence[str], device: str) -> None:
@@ -57,8 +72,9 @@ def write_run(output: Path, checkpoints: Sequence[Mapping[str, Any]], command: S
         InputError: it cannot be written.
     """
     with _hold(output):
-        cases = [_read_json(file) for file in sorted((output / _FOLDER).glob("*.json"))]
-        cases = [case for case in cases if case]
+        cases, failed = (
+            [_read_json(file) for file in sorted((output / folder).glob("*.json"))] for folder in (_FOLDER, _FAILED)
+        )
         # Masks of an earlier run with other weights may lie beside these.
         used = {digest for case in cases for digest in case.get("weights", [])}
         now = {checkpoint["sha256"] for checkpoint in checkpoints}
@@ -72,6 +88,7 @@ def write_run(output: Path, checkpoints: Sequence[Mapping[str, Any]], command: S
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
             "checkpoint": [*checkpoints, *earlier],
             "cases": [{k: v for k, v in case.items() if k not in ("key", "weights")} for case in cases],
+            "failed": failed,
         }
         write_whole(output / RUN, _to_json(record))
 

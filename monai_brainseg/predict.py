@@ -21,12 +21,22 @@ from monai_brainseg.confidence import measure_confidence, measure_entropy
 from monai_brainseg.dicom_masks import write_segmentation
 from monai_brainseg.doubts import look_at_images, look_at_mask
 from monai_brainseg.errors import InputError
+from monai_brainseg.groupings import Found, Scan
 from monai_brainseg.mask_files import write_like, write_mask_slices
-from monai_brainseg.mask_records import hash_settings, is_done, read_record, write_record, write_run
+from monai_brainseg.mask_records import (
+    forget_failure,
+    hash_settings,
+    is_done,
+    read_record,
+    write_failure,
+    write_record,
+    write_run,
+)
 from monai_brainseg.montages import draw_montage
-from monai_brainseg.segmenting import Segmenter, describe_checkpoint, find_bundle, load_bundle
+from monai_brainseg.naming import find_subject
+from monai_brainseg.provenance import describe_checkpoint, find_seen
+from monai_brainseg.segmenting import Segmenter, find_bundle, load_bundle
 from monai_brainseg.slices import encode_slice
-from monai_brainseg.studies import Found, Scan
 from monai_brainseg.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
 
 # Options that decide what a mask is, or what lies beside it.
@@ -85,8 +95,10 @@ def predict(
     rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     bundle, device = find_bundle(options.bundle), _choose_device(options.device)
     files = options.checkpoints or (bundle / "models" / "model.pt",)
-    _check_weights(files)
-    overrides = {"operating_point": options.operating_point, **({"flip": True} if options.tta else {})}
+    # Balanced is what a bundle does by itself, also one that has no operating points.
+    overrides: dict[str, Any] = {"flip": True} if options.tta else {}
+    if options.operating_point != "balanced":
+        overrides["operating_point"] = options.operating_point
     segmenter = load_bundle(bundle, files, device, overrides)
     checkpoints = [describe_checkpoint(file) for file in files]
     settings = {
@@ -97,12 +109,14 @@ def predict(
     }
     write_run(output, checkpoints, command, str(device))
     bad = dict(found.bad) if rank == 0 else {}
-    scans = found.scans[rank::processes]
+    scans, done = found.scans[rank::processes], 0
     for scan in tqdm(scans, "segmenting", unit="study", disable=None):
         case = scan.case.patient
         try:
             key = hash_settings(settings, _list_inputs(scan))
             if is_done(output, case, key):
+                forget_failure(output, case)
+                done += 1
                 continue
             record = segment_scan(scan, segmenter, output, options, checkpoints)
             write_record(output, {**record, "key": key, "settings": settings, "weights": settings["weights"]})
@@ -110,7 +124,10 @@ def predict(
                 say(f"{case}: {warning}")
         except Exception as error:  # one bad study does not stop the rest
             bad[case] = _explain(scan, error)
-            say(f"{case}: {bad[case]}")
+    if done:
+        say(f"{done} of {len(scans)} studies were segmented before, with the same settings")
+    for case, reason in bad.items():
+        write_failure(output, case, reason)
     write_run(output, checkpoints, command, str(device))
     return bad
 
@@ -130,8 +147,9 @@ def segment_scan(
     result = segmenter.segment(images, look.scale)
     warnings = [*scan.notes, *look.warnings, *result.notes, *look_at_mask(result.mask, flair, look)]
     digest = hash_images(list(images.values()))
-    if any(digest in checkpoint["seen"] for checkpoint in checkpoints):
-        warnings.append("the network was trained or chosen on this study: its mask says nothing of other studies")
+    item = {"patient": scan.case.patient, "subject": find_subject(scan.case.patient), "hash": digest}
+    if any(find_seen([item], checkpoint["seen"] or ()) for checkpoint in checkpoints):
+        warnings.append("the network was trained or chosen on this patient: its mask says nothing of other patients")
     maps = {"probability": result.probability} if options.probability else {}
     sure = {}
     if options.uncertainty:
@@ -204,15 +222,6 @@ def _move_in(folder: Path, output: Path, case: str) -> list[str]:
     except OSError as error:
         raise unwritable(output, error) from error
     return names
-
-
-def _check_weights(files: Sequence[Path]) -> None:
-    for file in files:
-        if not file.is_file():
-            raise InputError(
-                f"{file}: no weights there; train some by `python -m monai.bundle run training --config_file "
-                "bundles/brainseg_unet/configs/train.yaml`, or name a file by --checkpoint"
-            )
 
 
 def _choose_device(name: str | None) -> torch.device:

@@ -12,9 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from monai_brainseg.errors import InputError
+from monai_brainseg.weights import read_checkpoint
 
 RECORD = "run.json"
 _NAMED = 3  # patients in a message
@@ -23,26 +22,37 @@ _NAMED = 3  # patients in a message
 def list_hashes(items: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return sorted hashes of the people and of the images of datalist items, by which they are known again.
 
-    A person is known by name, whichever of their scans it is, and images by their voxels, whatever they are called.
+    Images are known by their voxels, whatever they are called, and a person by name, whichever of their scans it is.
     Items without either, such as a label server's, add nothing.
     """
-    return sorted({found for item in items for found in _hash_item(item)})
+    return sorted({found for item in items for found in (_hash_images(item), _hash_person(item)) if found})
 
 
-def _hash_item(item: Mapping[str, Any]) -> list[str]:
+def _hash_images(item: Mapping[str, Any]) -> str | None:
+    return f"images:{item['hash']}" if "hash" in item else None
+
+
+def _hash_person(item: Mapping[str, Any]) -> str | None:
     person = item.get("subject", item.get("patient"))
-    named = [f"person:{hashlib.sha256(str(person).encode()).hexdigest()[:16]}"] if person is not None else []
-    return named + ([f"images:{item['hash']}"] if "hash" in item else [])
+    return None if person is None else f"person:{hashlib.sha256(str(person).encode()).hexdigest()[:16]}"
 
 
 def find_seen(items: Iterable[Mapping[str, Any]], seen: Collection[str]) -> list[str]:
-    """Return the patients among datalist items that are known to weights which carry the hashes ``seen``."""
-    return [str(item["patient"]) for item in items if not set(seen).isdisjoint(_hash_item(item))]
+    """Return the patients among datalist items whose images are known to weights which carry the hashes ``seen``."""
+    return [str(item["patient"]) for item in items if _hash_images(item) in seen]
+
+
+def find_namesakes(items: Iterable[Mapping[str, Any]], seen: Collection[str]) -> list[str]:
+    """Return the patients whose name the weights know and whose images they do not.
+
+    Another scan of a person who was seen, or, as names like ``case_001`` are given in every data set, another person.
+    """
+    return [str(i["patient"]) for i in items if _hash_person(i) in seen and _hash_images(i) not in seen]
 
 
 def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
     """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None where they do not carry it."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    content = read_checkpoint(checkpoint)
     return {
         "file": str(checkpoint),
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
@@ -93,12 +103,17 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
     if not seen:
         note = "provenance unknown: the weights do not say which patients they were trained on"
         return {"state": "unknown", "note": note, "patients": []}
-    known = find_seen(items, seen)
+    known, namesakes = find_seen(items, seen), find_namesakes(items, seen)
+    if namesakes and not known:
+        note = (
+            f"provenance unknown: {_name_some(namesakes, len(items))} bear the name of a patient that the weights were "
+            "trained or selected on, with other images; is it the same person, then this is no score of unseen people"
+        )
+        return {"state": "unknown", "note": note, "patients": []}
     if not known:
         note = "the weights were neither trained nor selected on any of these patients"
         return {"state": "clean", "note": note, "patients": []}
-    named = ", ".join(known[:_NAMED]) + (", ..." if len(known) > _NAMED else "")
-    shares = f"{len(known)} of {len(items)} patients ({named})"
+    shares = _name_some(known, len(items))
     if not allow_seen:
         raise InputError(
             f"{shares} were trained or selected on by these weights, so this is no score of unseen patients; score "
@@ -106,3 +121,8 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
         )
     note = f"NOT UNSEEN: {shares} were trained or selected on by the weights"
     return {"state": "seen", "note": note, "patients": known}
+
+
+def _name_some(patients: Sequence[str], total: int) -> str:
+    named = ", ".join(patients[:_NAMED]) + (", ..." if len(patients) > _NAMED else "")
+    return f"{len(patients)} of {total} patients ({named})"

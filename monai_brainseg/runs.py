@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 import platform
 import shutil
 import signal
@@ -33,6 +32,9 @@ from monai_brainseg.provenance import RECORD, describe_checkpoint, judge
 from monai_brainseg.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
 from monai_brainseg.splits import read_datalist, select_items
 from monai_brainseg.volumes import read_nifti
+from monai_brainseg.weights import read_checkpoint
+
+NO_FOLD = -1  # train on all folds
 
 
 def start_run(
@@ -44,7 +46,7 @@ def start_run(
     fresh: bool = False,
     checkpoint: str | None = None,
     network: torch.nn.Module | None = None,
-    part: str = "test",
+    part: str | None = None,
     allow_seen: bool = False,
 ) -> None:
     """Check the command that started this process and the data it names, then record it in ``output_dir``.
@@ -57,12 +59,12 @@ def start_run(
         output_dir: folder of the run.
         datalist: file to be checked before any long work, unless the config itself lists the patients, as that of a
             label server does.
-        fold: the fold to be left out for validation; must have patients, and so must the others.
+        fold: the fold to be left out for validation; must have patients, and so must the others. -1 leaves none out.
         batch_size: volumes in a step that several processes share; None where there is only one.
         fresh: clear the dashboard of an earlier run in ``output_dir``; its state goes with the first whole epoch.
         checkpoint: file of weights that must be there, and fit ``network``.
         network: what ``checkpoint`` is for.
-        part: of the datalist that is to be scored by ``checkpoint``, together with ``fold``.
+        part: of the datalist that is to be scored by ``checkpoint``, together with ``fold``; None scores nothing.
         allow_seen: score it also where those weights were trained or selected on some of its patients.
     """
     command = read_command(sys.orig_argv)
@@ -78,8 +80,8 @@ def start_run(
         if checkpoint is not None and network is not None:
             check_checkpoint(Path(checkpoint), network)
         if int(os.environ.get("RANK", "0")) == 0:
-            scored = select_items(Path(datalist), part, fold) if checkpoint is not None else []
-            weights = _check_unseen(Path(checkpoint), scored, allow_seen) if checkpoint is not None else {}
+            scored = select_items(Path(datalist), part, fold) if part is not None else []
+            weights = _describe_weights(Path(checkpoint), scored, allow_seen) if checkpoint is not None else {}
             _record(command, Path(output_dir), fresh, weights)
         else:
             logging.disable()
@@ -135,11 +137,12 @@ def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> 
         raise InputError(f"{datalist}: not there; name a folder that `brainseg prepare` wrote by --dataset_dir")
     listed = read_datalist(Path(datalist))
     folds = {item["fold"] for item in listed["training"]}
-    if fold is not None and (fold not in folds or len(folds) < 2):
+    if fold not in (None, NO_FOLD) and (fold not in folds or len(folds) < 2):
         raise InputError(f"{datalist}: has no patients in or none outside fold {fold}; it has folds {sorted(folds)}")
     if batch_size is not None:
         validation = sum(item["fold"] == fold for item in listed["training"])
-        check_shares(len(listed["training"]) - validation, validation, batch_size)
+        training = len(listed["training"]) - validation
+        check_shares(training, training if fold == NO_FOLD else validation, batch_size)
 
 
 def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
@@ -148,15 +151,7 @@ def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
     Raises:
         InputError: names the file, and the first parameter that differs.
     """
-    if not checkpoint.is_file():
-        raise InputError(
-            f"{checkpoint}: no weights there; train some by `run training`, or name a file by --checkpoint"
-        )
-    try:
-        loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
-        found = {name: tuple(value.shape) for name, value in loaded.items()}
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        raise InputError(f"{checkpoint}: is no checkpoint of ours ({type(error).__name__}); name another") from error
+    found = {name: tuple(value.shape) for name, value in read_checkpoint(checkpoint)["model"].items()}
     for name, value in network.state_dict().items():
         if found.pop(name, None) != tuple(value.shape):
             raise InputError(f"{checkpoint}: weights of another network; {name} should be {tuple(value.shape)}")
@@ -164,10 +159,12 @@ def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
         raise InputError(f"{checkpoint}: weights of another network; it has {next(iter(found))} and this one does not")
 
 
-def _check_unseen(checkpoint: Path, items: Sequence[Mapping[str, Any]], allow_seen: bool) -> dict[str, Any]:
-    """Return what the record of a scoring says of its weights, and warn where they have seen the patients."""
+def _describe_weights(checkpoint: Path, scored: Sequence[Mapping[str, Any]], allow_seen: bool) -> dict[str, Any]:
+    """Return what the record says of the weights that a run begins with, and warn where they have seen the patients."""
     weights = describe_checkpoint(checkpoint)
-    verdict = judge(items, weights["seen"], allow_seen)
+    if not scored:
+        return {"checkpoint": [weights]}
+    verdict = judge(scored, weights["seen"], allow_seen)
     if verdict["state"] != "clean":
         logging.getLogger(__name__).warning(verdict["note"])
     return {"checkpoint": [weights], "provenance": verdict}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -187,13 +186,6 @@ def load_bundle(
     windows = parser.get_parsed_content("slice_inferer") if "slice_inferer" in parser else inferer
     preprocessing, postprocessing = map(parser.get_parsed_content, ("preprocessing", "postprocessing"))
     return Segmenter(reader, preprocessing, network, inferer, windows, postprocessing, device)
-
-
-def describe_checkpoint(file: Path) -> dict[str, Any]:
-    """Return a checkpoint's name, SHA-256, and the hashes of the patients that it has seen."""
-    content = torch.load(file, map_location="cpu", weights_only=True)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return {"file": str(file), "sha256": digest, "seen": list(content.get("seen", []))}
 
 
 def _hush_libraries() -> None:

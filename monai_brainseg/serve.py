@@ -73,27 +73,28 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=target.parent) as folder:
         copy = Path(folder) / target.name
         shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pt"))
-        weights = checkpoint or source / "models" / "model.pt"
-        if checkpoint is not None or weights.is_file():
-            _copy_weights(weights, copy)
+        weights = _copy_weights(source, copy, checkpoint)
         train = copy / "configs" / "train.yaml"
         train.write_text(adapt_config(train.read_text()))
         if findings := check_contract(copy):
-            raise InputError("; ".join(str(finding).replace(str(copy), str(source)) for finding in findings))
+            said = "; ".join(map(str, findings)).replace(str(copy / "models" / "model.pt"), str(weights))
+            raise InputError(said.replace(str(copy), str(source)))
         if target.exists():
             target.rename(Path(folder) / "replaced")
         copy.rename(target)
 
 
-def _copy_weights(weights: Path, copy: Path) -> None:
-    if not weights.is_file():
-        raise InputError(f"{weights}: no weights there; name a file that `run training` wrote, RUN_DIR/models/model.pt")
+def _copy_weights(source: Path, copy: Path, checkpoint: Path | None) -> Path:
+    """Return which file they are, or would be."""
+    weights = checkpoint or source / "models" / "model.pt"
     (copy / "models").mkdir(exist_ok=True)
-    shutil.copyfile(weights, copy / "models" / "model.pt")
-    # The server prefers model.pt, but an older export of other weights must not lie beside it.
-    if weights.parent != copy / "models":
-        for export in (copy / "models").glob("model.ts"):
-            export.unlink()
+    if weights.is_file():
+        shutil.copyfile(weights, copy / "models" / "model.pt")
+    elif checkpoint is not None:
+        raise InputError(f"{checkpoint}: no weights there; name a file that `run training` wrote, RUN/models/model.pt")
+    if checkpoint is not None:  # an export of the bundle's own weights is of others than these
+        (copy / "models" / "model.ts").unlink(missing_ok=True)
+    return weights
 
 
 def adapt_config(text: str) -> str:
@@ -103,9 +104,10 @@ def adapt_config(text: str) -> str:
         InputError: one of these ids is no line of its own.
     """
     for name, value in SERVED.items():
-        text, count = re.subn(rf"^{name}:.*$", lambda _, line=f"{name}: {value}": line, text, flags=re.MULTILINE)
-        if count != 1:
+        line = re.compile(rf"^{name}:.*$", re.MULTILINE)
+        if (count := len(line.findall(text))) != 1:
             raise InputError(
                 f"train.yaml: has {count} lines '{name}: …' where one is needed to name the server's folder"
             )
+        text = line.sub(f"{name}: {value}", text)
     return text

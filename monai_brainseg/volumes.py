@@ -134,12 +134,16 @@ def hash_images(volumes: Sequence[Volume]) -> str:
 
     A sequence equal to an earlier one counts once: FLAIR standing in for a missing sequence is no new content.
     """
-    # Adding 0 turns -0.0, which equals 0, into it.
-    hashes = [
-        hashlib.sha256(repr(v.voxels.shape).encode() + (v.voxels.astype("<f4") + np.float32(0)).tobytes()).digest()
-        for v in volumes
-    ]
+    hashes = [_hash_voxels(volume.voxels) for volume in volumes]
     return hashlib.sha256(b"".join(dict.fromkeys(hashes))).hexdigest()[:16]
+
+
+def _hash_voxels(voxels: np.ndarray) -> bytes:
+    # Adding 0 turns -0.0, which equals 0, into it.
+    values = np.add(voxels, np.float32(0), dtype=np.float32, casting="unsafe", order="C").astype("<f4", copy=False)
+    digest = hashlib.sha256(repr(voxels.shape).encode())
+    digest.update(memoryview(values).cast("B") if values.size else b"")
+    return digest.digest()
 
 
 def write_whole(path: Path, data: bytes) -> None:

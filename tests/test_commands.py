@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monai_brainseg.commands import Command, check_command, read_command
+from monai_brainseg.commands import Command, check_command, count_given, read_command
 from monai_brainseg.errors import InputError
 
 CONFIGS = Path("bundles/brainseg_unet/configs")
@@ -108,3 +108,13 @@ def test_overlay_with_an_unknown_id_is_refused_by_file_and_id(tmp_path: Path, li
 def test_missing_overlay_is_named() -> None:
     with pytest.raises(InputError, match=r"nowhere.yaml: no such config"):
         check_command(ask("nowhere.yaml"))
+
+
+def test_patients_that_a_label_server_lists_in_the_config_itself_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "listed.yaml"
+    pair = "{image: a.nii.gz, label: b.nii.gz}"
+    file.write_text(f"train::dataset::data: [{pair}, {pair}]\nvalidate::dataset::data: []\n")
+    assert count_given(ask(str(file))) == (2, 0)
+    assert count_given(ask()) is None
+    file.write_text(f"train::dataset::data: [{pair}]\n")  # validation is the bundle's own
+    assert count_given(ask(str(file))) is None

@@ -57,8 +57,8 @@ def test_an_impossible_spacing_is_doubted() -> None:
 def test_noise_and_specks_are_no_head() -> None:
     rng = np.random.default_rng(0)
     assert "no head was found" in say(rng.normal(500, 100, (64, 64, 12)), spread(3.5))
-    speck = rng.normal(1, 0.1, (64, 64, 12))
-    speck[30:33, 30:33] = 100
+    speck = rng.normal(1, 0.01, (64, 64, 12))
+    speck[30:37, 30:37] = 100
     assert "no head was found" in say(speck, spread(3.5))
 
 

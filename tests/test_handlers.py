@@ -88,7 +88,7 @@ def test_model_file_holds_weights_and_hashes_of_every_patient_it_has_seen(
     train(prepared_phantoms, tmp_path, epochs=1)
     model = torch.load(tmp_path / "models/model.pt", weights_only=True)
     assert set(model) == {"model", "seen"}
-    assert len(set(model["seen"])) == 8
+    assert len(set(model["seen"])) == 16  # person and images of each
     assert not any(name.startswith("module.") for name in model["model"])
 
 

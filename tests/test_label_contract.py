@@ -69,7 +69,10 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "renamed inference": (lambda b: (b / "configs/inference.yaml").rename(b / "configs/inference.yml"), "rename infer"),
     "no training": (lambda b: (b / "configs/train.yaml").unlink(), "train.yaml: not there"),
     "broken YAML": (lambda b: (b / "configs/train.yaml").write_text("a: [1"), "train.yaml: cannot be read"),
-    "broken metadata": (lambda b: (b / "configs/metadata.json").write_text("{"), "metadata.json: gives no network_data_format"),
+    "broken metadata": (
+        lambda b: (b / "configs/metadata.json").write_text("{"),
+        "metadata.json: gives no network_data_format",
+    ),
     "no metadata": (lambda b: (b / "configs/metadata.json").unlink(), "metadata.json: gives no network_data_format"),
     "another input first": (
         edit("metadata.json", lambda c: rename_key(c["network_data_format"]["inputs"], "image", "volume")),

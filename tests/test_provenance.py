@@ -13,7 +13,7 @@ import torch
 
 from monai_brainseg.cli import main
 from monai_brainseg.errors import InputError
-from monai_brainseg.provenance import describe_checkpoint, find_seen, judge, list_hashes, read_seen
+from monai_brainseg.provenance import describe_checkpoint, find_namesakes, find_seen, judge, list_hashes, read_seen
 from monai_brainseg.splits import read_datalist
 
 ONE = {"patient": "a_1", "subject": "a", "hash": "11"}
@@ -22,9 +22,16 @@ SAME_IMAGES = {"patient": "b", "subject": "b", "hash": "11"}
 OTHER = {"patient": "c", "subject": "c", "hash": "33"}
 
 
-def test_a_person_is_known_again_by_name_and_images_under_another_name() -> None:
+def test_images_are_known_again_under_another_name_and_a_person_in_another_scan() -> None:
     seen = list_hashes([ONE])
-    assert find_seen([ONE, SAME_PERSON, SAME_IMAGES, OTHER], seen) == ["a_1", "a_2", "b"]
+    assert find_seen([ONE, SAME_PERSON, SAME_IMAGES, OTHER], seen) == ["a_1", "b"]
+    assert find_namesakes([ONE, SAME_PERSON, SAME_IMAGES, OTHER], seen) == ["a_2"]
+
+
+def test_a_namesake_with_other_images_is_not_refused_and_never_called_clean() -> None:
+    verdict = judge([SAME_PERSON, OTHER], list_hashes([ONE]), allow_seen=False)
+    assert verdict["state"] == "unknown"
+    assert "a_2" in verdict["note"]
 
 
 def test_hashes_tell_no_name_and_are_one_each_however_often_a_person_is_listed() -> None:

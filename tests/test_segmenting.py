@@ -26,7 +26,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_brainseg.cases import find_own
 from monai_brainseg.errors import InputError
-from monai_brainseg.segmenting import Segmenter, answer_once, describe_checkpoint, find_bundle, load_bundle
+from monai_brainseg.segmenting import Segmenter, answer_once, find_bundle, load_bundle
 from monai_brainseg.volumes import SEQUENCES, Volume, read_nifti
 
 CPU = torch.device("cpu")
@@ -142,10 +142,10 @@ def test_an_oblique_volume_gets_the_mask_of_a_straight_one(bright: Segmenter, de
     assert dice(mask, expected) >= 0.99
 
 
-@pytest.mark.parametrize("shape", [(61, 75, 9), (33, 40, 1), (200, 31, 2), (16, 16, 3)])
+@pytest.mark.parametrize("shape", [(61, 75, 9), (33, 40, 1), (200, 31, 2), (16, 17, 3)])
 def test_any_size_gets_a_mask_of_its_size(bright: Segmenter, shape: tuple[int, ...]) -> None:
     voxels = np.random.default_rng(0).exponential(300, shape).astype(np.int16)
-    result = bright.segment({"flair": Volume(voxels, np.diag([-1.0, -1.0, 3.0, 1.0]), True)})
+    result = bright.segment({"flair": Volume(voxels, np.diag([-2.0, -2.0, 3.0, 1.0]), True)})
     assert result.mask.shape == result.probability.shape == shape
     assert result.mask.any()
 
@@ -300,12 +300,3 @@ def test_a_bundle_without_operating_points_is_refused_in_words(tmp_path: Path) -
     folder = make_bundle(tmp_path / "bundle", BRIGHT, bright_state())
     with pytest.raises(InputError, match=r"inference\.yaml: has no 'point_of_operation'"):
         load(folder, point_of_operation="recall")
-
-
-def test_a_checkpoint_is_described_by_its_hash_and_what_it_has_seen(tmp_path: Path) -> None:
-    import hashlib
-
-    file = save_weights(tmp_path / "a.pt", bright_state(), seen=("one", "two"))
-    described = describe_checkpoint(file)
-    assert described["seen"] == ["one", "two"]
-    assert described["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()

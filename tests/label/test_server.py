@@ -12,9 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
-from label_servers import NAME, Server, infer, run, segment, write_study
 
-pytest_plugins = ("label_servers",)
+from label.servers import NAME, Server, infer, run, segment, write_study
 
 # As a scanner gives it: not along the axes, slices from top to bottom, columns to the right.
 OBLIQUE = np.array([[0.98, 0.17, 0, -90], [-0.17, 0.98, 0, -120], [0, 0, -3, 60], [0, 0, 0, 1.0]])
@@ -44,7 +43,7 @@ def studies(prepared: Path, patients: list[str], tmp_path_factory: pytest.TempPa
 def masks(studies: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     """What the weights make of the studies without a server."""
     found = segment(weights, studies, tmp_path_factory.mktemp("inferring"))
-    assert sum(mask.any() for mask in found.values()) >= len(STUDIES) // 2  # else there is nothing to compare
+    assert sum(0 < mask.mean() < 0.2 for mask in found.values()) >= len(STUDIES) // 2  # else there is little to compare
     return found
 
 
@@ -65,7 +64,7 @@ def test_info_offers_the_model_its_label_its_training_and_the_strategies(server:
 
 def test_datastore_lists_the_studies(server: Server) -> None:
     assert set(STUDIES) <= set(requests.get(f"{server.url}/datastore/?output=all", timeout=60).json()["objects"])
-    assert server.client.datastore()["total"] >= len(STUDIES)
+    assert requests.get(f"{server.url}/datastore/", timeout=60).json()["total"] >= len(STUDIES)
 
 
 @pytest.mark.parametrize("image", ["flair", "three", "oblique"])
@@ -81,10 +80,13 @@ def test_mask_is_that_of_run_inferring_on_the_studys_own_grid(
     assert answer["label_names"] == {"tumor": 1}
 
 
-def test_mask_is_that_of_brainseg_predict(server: Server, tmp_path: Path) -> None:
-    run("brainseg", "predict", server.studies / "flair.nii.gz", "--checkpoint", server.checkpoint, "--output", tmp_path)
+@pytest.mark.parametrize(("image", "words"), [("oblique", []), ("three", ["--keep-scale"])])
+def test_mask_is_that_of_brainseg_predict(image: str, words: list[str], server: Server, tmp_path: Path) -> None:
+    """Where millimetres are unknown, `brainseg predict` looks at the size of the head, which MONAI alone does not."""
+    study = server.studies / f"{image}.nii.gz"
+    run("brainseg", "predict", study, "--checkpoint", server.checkpoint, "--output", tmp_path, *words)
     (file,) = tmp_path.glob("*.nii.gz")
-    assert np.array_equal(infer(server, "flair"), np.asarray(nib.load(file).dataobj))
+    assert np.array_equal(infer(server, image), np.asarray(nib.load(file).dataobj))
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
@@ -165,23 +167,3 @@ def test_random_gives_a_study_that_has_no_label_yet(server: Server) -> None:
     assert asked["id"] in requests.get(f"{server.url}/datastore/?output=all", timeout=60).json()["objects"]
     assert Path(asked["path"]).is_file()
     server.wait("scoring")  # which the server starts by itself
-
-
-def test_batch_leaves_the_masks_as_labels_to_be_corrected(
-    prepared: Path,
-    patients: list[str],
-    weights: Path,
-    start_server: Callable[..., Server],
-    masks: dict[str, np.ndarray],
-    tmp_path: Path,
-) -> None:
-    for number in range(2):
-        write_study(prepared, patients[number], tmp_path / f"study{number}.nii.gz")
-    server = start_server(tmp_path)
-    params = {"device": "cpu", "multi_gpu": False, "save_label": True, "label_tag": "original", "max_workers": 1}
-    assert requests.post(f"{server.url}/batch/infer/{NAME}?images=unlabeled", json=params, timeout=60).ok
-    assert server.wait("batch/infer") == "DONE"
-    for number in range(2):
-        label = nib.load(tmp_path / "labels" / "original" / f"study{number}.nii.gz")
-        assert np.array_equal(np.asarray(label.dataobj), infer(server, f"study{number}"))
-    assert np.array_equal(infer(server, "study0"), masks["flair"])

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import itk
+import nibabel as nib
 import numpy as np
 import pytest
 import requests
 import torch
-from label_servers import NAME, Server, infer, segment, write_study
 
-pytest_plugins = ("label_servers",)
+from label.servers import NAME, Server, infer, segment, write_study
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def labels(prepared: Path) -> dict[str, Path]:
 
 
 def train(server: Server, **options: Any) -> str:
-    """Train to the end, and return the status and what was said last."""
+    """Train to the end, and return the status."""
     request = {"device": "cpu", "multi_gpu": False, "max_epochs": 2, **options}
     assert requests.post(f"{server.url}/train/{NAME}", json=request, timeout=60).ok
     return server.wait("train")
@@ -44,16 +44,31 @@ def digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_one_correction_is_enough_to_train_though_none_is_left_to_validate_on(
+def test_batch_leaves_masks_as_labels_to_be_corrected(server: Server) -> None:
+    params = {"device": "cpu", "multi_gpu": False, "save_label": True, "label_tag": "original", "max_workers": 1}
+    assert requests.post(f"{server.url}/batch/infer/{NAME}?images=unlabeled", json=params, timeout=60).ok
+    assert server.wait("batch/infer") == "DONE"
+    for image in "abcd":
+        label = nib.load(server.studies / "labels" / "original" / f"{image}.nii.gz")
+        assert np.array_equal(np.asarray(label.dataobj), infer(server, image))
+
+
+def test_one_correction_trains_the_served_weights_further_though_none_is_left_to_validate_on(
     server: Server, labels: dict[str, Path]
 ) -> None:
     server.client.save_label("a", str(labels["a"]), "final")
     saved = requests.get(f"{server.url}/datastore/label?label=a&tag=final", timeout=60)
     assert saved.content == labels["a"].read_bytes()
-    assert server.client.datastore()["completed"] == 1
-    before = digest(server.checkpoint)
+    assert requests.get(f"{server.url}/datastore/", timeout=60).json()["completed"] == 1
+    before = torch.load(server.checkpoint, weights_only=True)["model"]
     assert train(server, max_epochs=1) == "DONE"
-    assert digest(server.checkpoint) != before
+    after = torch.load(server.checkpoint, weights_only=True)["model"]
+    name = "model.0.conv.unit0.conv.weight"
+    # After a few steps they are the old ones but for a little, not random ones.
+    assert 0 < (after[name] - before[name]).abs().max() < 0.1 * before[name].abs().max()
+    assert list(server.folder.iterdir()) == []  # where the server was started
+    assert [file.name for file in (server.bundle / "models").glob("*.pt")] == ["model.pt"]
+    assert list((server.bundle / "training" / "tensorboard").iterdir())
 
 
 def test_corrections_train_and_the_new_weights_answer(server: Server, labels: dict[str, Path], tmp_path: Path) -> None:
@@ -67,24 +82,6 @@ def test_corrections_train_and_the_new_weights_answer(server: Server, labels: di
     assert server.checkpoint.stat().st_mtime > before[0]
     assert digest(server.checkpoint) != before[1]
     assert np.array_equal(infer(server, "d"), segment(server.checkpoint, server.studies, tmp_path)["d"])
-
-
-def test_training_goes_on_from_the_served_weights(server: Server, labels: dict[str, Path]) -> None:
-    """With hardly any learning, the new weights are the old ones to within that, not random ones."""
-    server.client.save_label("a", str(labels["a"]), "final")
-    before = torch.load(server.checkpoint, weights_only=True)["model"]
-    assert train(server, max_epochs=1) == "DONE"
-    after = torch.load(server.checkpoint, weights_only=True)["model"]
-    name = "model.0.conv.unit0.conv.weight"
-    assert 0 < (after[name] - before[name]).abs().max() < 0.02 < before[name].abs().max()
-
-
-def test_what_a_training_writes_lies_in_the_copy(server: Server, labels: dict[str, Path]) -> None:
-    server.client.save_label("a", str(labels["a"]), "final")
-    assert train(server, max_epochs=1) == "DONE"
-    assert list(server.folder.iterdir()) == []
-    assert [file.name for file in (server.bundle / "models").glob("*.pt")] == ["model.pt"]
-    assert list((server.bundle / "training" / "tensorboard").iterdir())
 
 
 def test_label_that_cannot_be_read_ends_in_an_error_and_leaves_the_weights(

@@ -1,0 +1,125 @@
+"""How long `brainseg predict` takes for a volume of 155 slices, how much of that is the network, and peak memory.
+
+    python benchmarks/predict.py --checkpoint runs/brainseg_unet/models/model.pt --output predict.json
+
+Makes a synthetic head of 240x240x155 voxels of 1 mm, as NIfTI, and segments it by the command's own code in processes
+of their own: FLAIR alone, all three sequences, and these with --tta. Start-up (imports, weights) is timed apart. A
+share is the time inside the network's forward of the time that one study takes, from reading it to its last file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+KINDS = {"FLAIR alone": (1, False), "three sequences": (3, False), "three sequences, --tta": (3, True)}
+
+
+def make_study(folder: Path, size: int, slices: int) -> dict[str, Path]:
+    """Write a synthetic head as NIfTI of 1 mm, a file each sequence."""
+    from monai_brainseg.phantom import make_phantom
+
+    phantom = make_phantom(np.random.default_rng(0), size=size, slices=slices)
+    files = {}
+    for role, voxels in zip(("pre", "flair", "post"), np.moveaxis(phantom.images, -1, 0), strict=True):
+        files[role] = folder / f"head_{role}.nii.gz"
+        image = nib.Nifti1Image(voxels.astype(np.int16) * 4, np.diag([-1.0, -1.0, 1.0, 1.0]))
+        image.header.set_xyzt_units("mm")
+        nib.save(image, files[role])
+    return files
+
+
+def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) -> dict[str, float]:
+    """Segment a study in this process; it is the second one that is timed, when every library is warm."""
+    started = time.perf_counter()
+    import torch
+
+    from monai_brainseg.predict import Options, segment_scan
+    from monai_brainseg.segmenting import find_bundle, load_bundle
+    from monai_brainseg.studies import make_scan
+
+    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    options = Options(bundle=arguments.bundle, tta=tta)
+    overrides = {"flip": True} if tta else {}
+    segmenter = load_bundle(find_bundle(arguments.bundle), [arguments.checkpoint], device, overrides)
+    inside = [0.0]
+    forward = segmenter.network.forward
+
+    def timed(*images: Any) -> Any:
+        begun = time.perf_counter()
+        answer = forward(*images)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        inside[0] += time.perf_counter() - begun
+        return answer
+
+    segmenter.network.forward = timed
+    scan = make_scan(**{role: files.get(role) for role in ("flair", "pre", "post")})  # type: ignore[arg-type]
+    start_up = time.perf_counter() - started
+    with tempfile.TemporaryDirectory() as output:
+        for _ in range(2):
+            inside[0], begun = 0.0, time.perf_counter()
+            segment_scan(scan, segmenter, Path(output), options, [])
+            seconds = time.perf_counter() - begun
+    return {
+        "seconds": seconds,
+        "forward_seconds": inside[0],
+        "forward_share": inside[0] / seconds,
+        "start_up_seconds": start_up,
+        "peak_gib": read_peak(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def read_peak() -> float:
+    """Return the largest resident set of this process in GiB; getrusage would count that of its parent as well."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20
+
+
+def main() -> None:
+    """Measure each kind in a process of its own and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="weights of the bundle")
+    parser.add_argument("--bundle", default="brainseg_unet", help="brainseg_unet")
+    parser.add_argument("--device", help="a GPU if there is one")
+    parser.add_argument("--size", type=int, default=240)
+    parser.add_argument("--slices", type=int, default=155)
+    parser.add_argument("--output", type=Path, default=Path("predict.json"))
+    parser.add_argument("--measure", nargs=2, metavar=("KIND", "FOLDER"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        count, tta = KINDS[arguments.measure[0]]
+        roles = ("flair",) if count == 1 else ("pre", "flair", "post")
+        files = {role: Path(arguments.measure[1]) / f"head_{role}.nii.gz" for role in roles}
+        print(json.dumps(measure(files, arguments, tta)))
+        return
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        make_study(Path(folder), arguments.size, arguments.slices)
+        for kind in KINDS:
+            command = [sys.executable, __file__, *sys.argv[1:], "--measure", kind, folder]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+            runs.append({"kind": kind, **json.loads(done.stdout.splitlines()[-1])})
+    record = {
+        "volume": [arguments.size, arguments.size, arguments.slices],
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "runs": runs,
+    }
+    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Files of trained weights: ``{"model": state dict, "seen": hashes of patients}``, read, written, halved."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_beside
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what a file of weights holds, on the CPU; nothing in it is executed.
+
+    Raises:
+        InputError: the file is not there or holds no weights of ours.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no weights there; train some by `run training`, or name a file by --checkpoint")
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if all(isinstance(value, torch.Tensor) for value in content["model"].values()):
+            return content
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: is no checkpoint of ours ({type(error).__name__}); name another") from error
+    raise InputError(f"{path}: is no checkpoint of ours (what is no tensor is among its weights); name another")
+
+
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Save beside and rename.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full; torch says neither in so many words.
+    """
+    try:
+        with write_beside(path) as unfinished:
+            torch.save(content, unfinished)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be written ({reason}); free space or name another --output_dir") from error
+
+
+def write_half_precision(checkpoint: Path, output: Path) -> None:
+    """Write weights at half their size: floating-point parameters and buffers in float16, all else as it is.
+
+    A network that loads them computes in float32 again; masks stay the same but for single voxels.
+
+    Args:
+        checkpoint: ``{"model": state dict, "seen": hashes}``.
+        output: file of the same form.
+
+    Raises:
+        InputError: the checkpoint cannot be read, or the file cannot be written.
+    """
+    content = read_checkpoint(checkpoint)
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in content["model"].items()}
+    write_checkpoint({**content, "model": halved}, output)
