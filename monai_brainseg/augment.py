@@ -6,7 +6,7 @@ One resampling does every spatial change of every slice, which costs a third of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ def blur(images: torch.Tensor, sigmas: torch.Tensor, radius: int) -> torch.Tenso
     return smooth.reshape(images.shape)
 
 
-def draw_bias_fields(coefficients: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+def draw_bias_fields(coefficients: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Return smooth positive fields, the exponential of a sum of Legendre polynomials (MONAI's ``RandBiasField``).
 
     Args:

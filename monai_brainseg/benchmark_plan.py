@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_brainseg.benchmark_runs import LEFT_OUT, SAME_SLICES, TEST, Run, Target
+from monai_brainseg.bundle_folders import find_bundle
 from monai_brainseg.errors import InputError
-from monai_brainseg.recipes import Recipe, find_bundle, read_recipe
+from monai_brainseg.recipes import Recipe, read_recipe
 from monai_brainseg.slice_splits import LEFT_FOLD, SAME_PATIENTS
 from monai_brainseg.splits import Datalist, read_datalist
 
@@ -88,7 +89,7 @@ def make_plan(
     """
     if ensemble and not final:
         raise InputError("--ensemble: is scored on the test part alone; add --final")
-    found = find_bundle(bundle)
+    found = find_bundle(bundle, "train.yaml", "evaluate.yaml")
     read = tuple(read_recipe(name, found) for name in recipes)
     for option, names in (("recipes", [recipe.name for recipe in read]), ("split", splits), ("seeds", seeds)):
         if not names or len(set(names)) < len(names):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from monai_brainseg.bundle_folders import find_bundle
 from monai_brainseg.cases import find_own, read_images
 from monai_brainseg.confidence import measure_confidence, measure_entropy
 from monai_brainseg.dicom_masks import write_segmentation
@@ -35,7 +36,7 @@ from monai_brainseg.mask_records import (
 from monai_brainseg.montages import draw_montage
 from monai_brainseg.naming import find_subject
 from monai_brainseg.provenance import describe_checkpoint, find_seen
-from monai_brainseg.segmenting import Segmenter, find_bundle, load_bundle
+from monai_brainseg.segmenting import Segmenter, load_bundle
 from monai_brainseg.slices import encode_slice
 from monai_brainseg.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
 
@@ -93,7 +94,7 @@ def predict(
         InputError: weights, bundle or device cannot be used, or the folder cannot be written to.
     """
     rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    bundle, device = find_bundle(options.bundle), _choose_device(options.device)
+    bundle, device = find_bundle(options.bundle, "inference.yaml"), _choose_device(options.device)
     files = options.checkpoints or (bundle / "models" / "model.pt",)
     # Balanced is what a bundle does by itself, also one that has no operating points.
     overrides: dict[str, Any] = {"flip": True} if options.tta else {}

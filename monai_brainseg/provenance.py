@@ -77,10 +77,11 @@ def read_seen(predictions: Path) -> list[str] | None:
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read ({error}); predict again, or remove it") from error
     checkpoints = record.get("checkpoint") if isinstance(record, dict) else None
-    lists = [each.get("seen") for each in checkpoints] if isinstance(checkpoints, list) else [None]
-    if not lists or any(each is None for each in lists):
+    lists = [each.get("seen") for each in checkpoints] if isinstance(checkpoints, list) else []
+    known: list[list[str]] = [each for each in lists if each is not None]
+    if not known or len(known) < len(lists):
         return None
-    return sorted({found for each in lists for found in each})
+    return sorted({found for each in known for found in each})
 
 
 def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allow_seen: bool) -> dict[str, Any]:

@@ -48,19 +48,6 @@ class Recipe:
         return hash_content([ConfigParser.load_config_file(self.file), self.evaluating])
 
 
-def find_bundle(name: str) -> Path:
-    """Return the folder of a bundle: a path, or the name of one of ours.
-
-    Raises:
-        InputError: no bundle is there; lists ours.
-    """
-    for folder in (Path(name), Path("bundles") / name, _REPOSITORY / "bundles" / name):
-        if all((folder / "configs" / config).is_file() for config in ("train.yaml", "evaluate.yaml")):
-            return folder
-    known = sorted(file.parent.parent.name for file in (_REPOSITORY / "bundles").glob("*/configs/train.yaml"))
-    raise InputError(f"--bundle {name}: no bundle with train.yaml and evaluate.yaml; name a folder or {_list(known)}")
-
-
 def read_recipe(name: str, bundle: Path) -> Recipe:
     """Find a recipe and check it against both configs of a bundle that it is laid over.
 

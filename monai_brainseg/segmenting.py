@@ -20,7 +20,6 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.runs import check_checkpoint
 from monai_brainseg.volumes import SEQUENCES, Volume
 
-_BUNDLES = (Path(), Path("bundles"), Path(__file__).parent / "bundles", Path(__file__).parent.parent / "bundles")
 _CONFIG = Path("configs") / "inference.yaml"
 _IN_MEMORY = "study"
 
@@ -140,19 +139,6 @@ def answer_once(network: Callable[[torch.Tensor], torch.Tensor], windows: torch.
     source[empty] = first[kinds]
     asked, back = source.unique(return_inverse=True)
     return network(windows[asked])[back]
-
-
-def find_bundle(name: str) -> Path:
-    """Return the folder of a bundle: a path, or the name of one that comes with the package.
-
-    Raises:
-        InputError: no bundle with an ``inference.yaml`` is there; lists ours.
-    """
-    for place in _BUNDLES:
-        if (place / name / _CONFIG).is_file():
-            return place / name
-    known = sorted({file.parent.parent.name for place in _BUNDLES[2:] for file in place.glob(f"*/{_CONFIG}")})
-    raise InputError(f"--bundle {name}: no bundle with {_CONFIG} is there; name a folder or {' or '.join(known)}")
 
 
 def load_bundle(

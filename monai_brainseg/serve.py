@@ -9,12 +9,17 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from monai_brainseg.bundle_folders import find_bundle
 from monai_brainseg.errors import InputError
 from monai_brainseg.label_contract import check_contract
-from monai_brainseg.recipes import find_bundle
 
-# The server trains in place: best weights are written where it looks for them, all else beside them.
-SERVED = {"ckpt_dir": "$@bundle_root + '/models'", "output_dir": "$@bundle_root + '/training'"}
+# The server trains in place: best weights are written where it looks for them, all else beside them. It starts from
+# trained weights on a handful of patients, for which the bundle's own learning rate is too fast (docs/monai-label.md).
+SERVED = {
+    "ckpt_dir": "$@bundle_root + '/models'",
+    "output_dir": "$@bundle_root + '/training'",
+    "learning_rate": "0.0001",
+}
 
 
 def install(app: Path, bundles: Sequence[str], checkpoint: Path | None = None, *, overwrite: bool = False) -> list[str]:
@@ -36,7 +41,7 @@ def install(app: Path, bundles: Sequence[str], checkpoint: Path | None = None, *
     _check_app(app)
     if checkpoint is not None and len(bundles) != 1:
         raise InputError(f"--checkpoint {checkpoint}: of which bundle? Install one at a time with --checkpoint")
-    sources = [find_bundle(bundle) for bundle in bundles]
+    sources = [find_bundle(bundle, "train.yaml", "inference.yaml") for bundle in bundles]
     names = [source.resolve().name for source in sources]
     for name in names:
         if (app / "model" / name).exists() and not overwrite:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,7 +73,8 @@ def test_record_of_several_weights_is_what_any_of_them_saw_and_one_silent_makes_
     assert read_seen(tmp_path) is None
     record.write_text(json.dumps({"checkpoint": [{"seen": ["x"]}, {"seen": ["y", "x"]}]}))
     assert read_seen(tmp_path) == ["x", "y"]
-    for content in ({"checkpoint": [{"seen": ["x"]}, {"seen": None}]}, {"checkpoint": []}, {"command": []}, []):
+    silent: list[Any] = [{"checkpoint": [{"seen": ["x"]}, {"seen": None}]}, {"checkpoint": []}, {"command": []}, []]
+    for content in silent:
         record.write_text(json.dumps(content))
         assert read_seen(tmp_path) is None
     record.write_text("{")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.recipes import count_parameters, find_bundle, read_recipe, select_shared
+from monai_brainseg.recipes import count_parameters, read_recipe, select_shared
 
 BUNDLE = Path("bundles/brainseg_unet")
 RECIPES = [file.stem for file in Path("configs/recipes").glob("*.yaml") if not file.name.endswith(".evaluate.yaml")]
@@ -45,7 +45,3 @@ def test_recipe_with_a_mistyped_id_is_refused(tmp_path: Path) -> None:
     (tmp_path / "typo.yaml").write_text("epoch: 3")
     with pytest.raises(InputError, match="did you mean 'epochs'"):
         read_recipe(str(tmp_path / "typo.yaml"), BUNDLE)
-
-
-def test_bundle_is_found_by_name_and_by_folder() -> None:
-    assert find_bundle("brainseg_unet") == find_bundle("bundles/brainseg_unet")

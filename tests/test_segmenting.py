@@ -26,7 +26,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_brainseg.cases import find_own
 from monai_brainseg.errors import InputError
-from monai_brainseg.segmenting import Segmenter, answer_once, find_bundle, load_bundle
+from monai_brainseg.segmenting import Segmenter, answer_once, load_bundle
 from monai_brainseg.volumes import SEQUENCES, Volume, read_nifti
 
 CPU = torch.device("cpu")
@@ -274,16 +274,6 @@ def test_out_of_memory_falls_back_to_smaller_batches_and_says_so(tmp_path: Path)
     segmenter.network = Broken()
     with pytest.raises(InputError, match="--device cpu"):
         segmenter.segment(volume)
-
-
-def test_bundles_are_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = make_bundle(tmp_path / "mine", BRIGHT, bright_state())
-    assert find_bundle(str(folder)) == folder
-    monkeypatch.chdir(tmp_path)
-    assert find_bundle("mine").resolve() == folder
-    assert (find_bundle("brainseg_unet") / "configs" / "inference.yaml").is_file()
-    with pytest.raises(InputError, match=r"--bundle other: no bundle .*brainseg_unet"):
-        find_bundle("other")
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

@@ -54,11 +54,15 @@ def test_copy_serves_the_weights_given_and_trains_into_itself(
     assert sorted(path.name for path in (app / "model").iterdir()) == ["brainseg_unet"]
 
 
-def test_adapted_config_differs_in_two_lines_and_keeps_comments() -> None:
+def test_adapted_config_differs_in_three_lines_and_keeps_comments() -> None:
     text = (CONFIGS / "train.yaml").read_text()
     adapted = adapt_config(text)
     changed = [new for old, new in zip(text.splitlines(), adapted.splitlines(), strict=True) if old != new]
-    assert changed == ["output_dir: $@bundle_root + '/training'", "ckpt_dir: $@bundle_root + '/models'"]
+    assert changed == [
+        "output_dir: $@bundle_root + '/training'",
+        "ckpt_dir: $@bundle_root + '/models'",
+        "learning_rate: 0.0001",
+    ]
     assert yaml.safe_load(adapted).keys() == yaml.safe_load(text).keys()
 
 
