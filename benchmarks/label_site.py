@@ -65,7 +65,10 @@ def main() -> None:
     parser.add_argument("--corrected", type=int, default=3)
     parser.add_argument("--server", default="http://127.0.0.1:8000")
     parser.add_argument("--model", default="brainseg_unet")
-    parser.add_argument("--epochs", type=int, default=50, help="the server's default is 50")
+    parser.add_argument(
+        "--epochs", type=int, default=20, help="20, as configs/finetune.yaml; the server's default is 50"
+    )
+    parser.add_argument("--val-split", type=float, default=0.0, help="0: train on all; the server's default is 0.2")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
@@ -94,6 +97,7 @@ def measure(
     for item in corrected:
         client.save_label(item["patient"], str(item["label"]), "final")
     options = {"device": arguments.device, "multi_gpu": False, "max_epochs": arguments.epochs}
+    options["val_split"] = arguments.val_split
     seconds = train(client, arguments.model, options)
     after = {item["patient"]: score(client, arguments.model, item, arguments.device) for item in others}
     return {

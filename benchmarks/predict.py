@@ -45,14 +45,15 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     started = time.perf_counter()
     import torch
 
+    from monai_brainseg.bundle_folders import find_bundle
     from monai_brainseg.predict import Options, segment_scan
-    from monai_brainseg.segmenting import find_bundle, load_bundle
+    from monai_brainseg.segmenting import load_bundle
     from monai_brainseg.studies import make_scan
 
     device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     options = Options(bundle=arguments.bundle, tta=tta)
     overrides = {"flip": True} if tta else {}
-    segmenter = load_bundle(find_bundle(arguments.bundle), [arguments.checkpoint], device, overrides)
+    segmenter = load_bundle(find_bundle(arguments.bundle, "inference.yaml"), [arguments.checkpoint], device, overrides)
     inside = [0.0]
     forward = segmenter.network.forward
 

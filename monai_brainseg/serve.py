@@ -13,12 +13,14 @@ from monai_brainseg.bundle_folders import find_bundle
 from monai_brainseg.errors import InputError
 from monai_brainseg.label_contract import check_contract
 
-# The server trains in place: best weights are written where it looks for them, all else beside them. It starts from
-# trained weights on a handful of patients, for which the bundle's own learning rate is too fast (docs/monai-label.md).
+# The server trains in place: weights are written where it looks for them, all else beside them. It goes on from trained
+# weights on a handful of patients, and so takes what configs/finetune.yaml does.
 SERVED = {
     "ckpt_dir": "$@bundle_root + '/models'",
     "output_dir": "$@bundle_root + '/training'",
-    "learning_rate": "0.0001",
+    "volume_visits": "8",
+    "batch_size": "2",
+    "learning_rate": "0.0003",
 }
 
 
@@ -103,16 +105,14 @@ def _copy_weights(source: Path, copy: Path, checkpoint: Path | None) -> Path:
 
 
 def adapt_config(text: str) -> str:
-    """Return the text of a ``train.yaml`` with the folders of ``SERVED``; all else, comments too, stays as it is.
+    """Return the text of a ``train.yaml`` with the values of ``SERVED``; all else, comments too, stays as it is.
 
     Raises:
         InputError: one of these ids is no line of its own.
     """
     for name, value in SERVED.items():
-        line = re.compile(rf"^{name}:.*$", re.MULTILINE)
+        line = re.compile(rf"^{name}: .*?( #.*)?$", re.MULTILINE)
         if (count := len(line.findall(text))) != 1:
-            raise InputError(
-                f"train.yaml: has {count} lines '{name}: …' where one is needed to name the server's folder"
-            )
-        text = line.sub(f"{name}: {value}", text)
+            raise InputError(f"train.yaml: has {count} lines '{name}: …' where the server needs one")
+        text = line.sub(rf"{name}: {value}\1", text)
     return text

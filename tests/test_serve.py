@@ -54,16 +54,25 @@ def test_copy_serves_the_weights_given_and_trains_into_itself(
     assert sorted(path.name for path in (app / "model").iterdir()) == ["brainseg_unet"]
 
 
-def test_adapted_config_differs_in_three_lines_and_keeps_comments() -> None:
+def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
     text = (CONFIGS / "train.yaml").read_text()
     adapted = adapt_config(text)
     changed = [new for old, new in zip(text.splitlines(), adapted.splitlines(), strict=True) if old != new]
     assert changed == [
         "output_dir: $@bundle_root + '/training'",
         "ckpt_dir: $@bundle_root + '/models'",
-        "learning_rate: 0.0001",
+        "batch_size: 2 # volumes in a step; the network sees batch_size * slices_per_volume slices",
+        "volume_visits: 8 # times that an epoch draws slices from each volume",
+        "learning_rate: 0.0003",
     ]
     assert yaml.safe_load(adapted).keys() == yaml.safe_load(text).keys()
+
+
+def test_server_trains_as_the_overlay_for_a_few_studies_does() -> None:
+    overlay = yaml.safe_load(Path("configs/finetune.yaml").read_text())
+    adapted = yaml.safe_load(adapt_config((CONFIGS / "train.yaml").read_text()))
+    for name in ("volume_visits", "batch_size", "learning_rate"):
+        assert adapted[name] == overlay[name]
 
 
 def test_config_without_these_lines_is_refused() -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
+from bundle_runs import run
 from monai.networks.nets import UNet
 
+from monai_brainseg.cli import main
 from monai_brainseg.errors import InputError
+from monai_brainseg.evaluation import evaluate
+from monai_brainseg.prepare import prepare
+from monai_brainseg.provenance import find_seen
+from monai_brainseg.splits import read_datalist
 from monai_brainseg.weights import read_checkpoint, write_half_precision
 
 
@@ -41,3 +51,43 @@ def test_what_holds_no_weights_is_refused_by_name(tmp_path: Path, content: objec
         read_checkpoint(file)
     with pytest.raises(InputError, match="no weights there"):
         read_checkpoint(tmp_path / "nowhere.pt")
+
+
+SHIPPED = Path("bundles/brainseg_unet/models/model.pt")
+
+
+def test_shipped_weights_are_small_alone_in_their_folder_and_say_whom_they_have_seen() -> None:
+    assert SHIPPED.stat().st_size < 15e6
+    assert [file.name for file in SHIPPED.parent.glob("*.pt")] == ["model.pt"]
+    content = read_checkpoint(SHIPPED)
+    assert {value.dtype for value in content["model"].values()} == {torch.float16, torch.int64}
+    assert sum(found.startswith("images:") for found in content["seen"]) == 68
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_shipped_weights_segment_real_patients_that_they_have_not_seen(
+    real_patients: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """A floor under what docs/results.md says of all 12, so that a broken file or transform is found."""
+    prepare(real_patients(40), tmp_path / "data", test_share=0, folds=2, say=lambda line: None)
+    items = read_datalist(tmp_path / "data")["training"]
+    known = find_seen(items, read_checkpoint(SHIPPED)["seen"])
+    listed = json.loads((tmp_path / "data/datalist.json").read_text())
+    unseen = [item for item in listed["training"] if item["patient"] not in known]
+    assert 3 <= len(unseen) < len(items)
+    (tmp_path / "data/datalist.json").write_text(json.dumps({**listed, "training": unseen}))
+    done = run("evaluating", "evaluate.yaml", tmp_path / "data", tmp_path / "masks", part="training")
+    assert done.returncode == 0, done.stderr[-2000:]
+    summary = evaluate(tmp_path / "data", tmp_path / "masks", tmp_path / "scores", part="training")
+    assert summary["provenance"]["state"] == "clean"
+    assert summary["headline"]["value"] > 0.7
+
+
+@pytest.mark.real_data
+def test_flair_alone_of_another_data_set_reaches_070(shared: Path, tmp_path: Path) -> None:
+    case = shared / "nifti" / "brats2013_pat0001"
+    assert main(["predict", "--flair", str(case / "Flair_subtrMeanDivStd.nii.gz"), "--output", str(tmp_path)]) == 0
+    (file,) = tmp_path.glob("*.nii.gz")
+    mask, truth = np.asarray(nib.load(file).dataobj) > 0, np.asarray(nib.load(case / "OTMultiClass.nii.gz").dataobj) > 0
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.70
