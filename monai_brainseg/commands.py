@@ -15,6 +15,7 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any
 
+import yaml
 from fire.parser import DefaultParseValue
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
 
@@ -81,7 +82,7 @@ def check_command(command: Command) -> None:
     for number, file in enumerate(command.config_files):
         if not Path(file).is_file():
             raise InputError(f"{file}: no such config file")
-        brought = ConfigParser.load_config_file(file)
+        brought = load_config(Path(file))
         references = json.dumps([merged.get(), brought], default=str)
         for name in brought if number else ():
             # An overlay may bring ids of its own, as long as something refers to them.
@@ -106,6 +107,21 @@ def count_given(command: Command) -> tuple[int, int] | None:
     config.update(dict(command.overrides))
     training, validation = (config.get(f"{part}::dataset::data") for part in ("train", "validate"))
     return (len(training), len(validation)) if isinstance(training, list) and isinstance(validation, list) else None
+
+
+def load_config(file: Path) -> dict[str, Any]:
+    """Return a config file's ids and values.
+
+    Raises:
+        InputError: it is no YAML, or holds no ids.
+    """
+    try:
+        content = ConfigParser.load_config_file(file)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{file}: is no config ({' '.join(str(error).split())}); mend it") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: holds no ids and values, such as `epochs: 10`; an empty overlay is {{}}")
+    return content
 
 
 def _is_known(name: str, config: ConfigParser) -> bool:

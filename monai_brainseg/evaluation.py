@@ -97,6 +97,8 @@ def evaluate(
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance {tolerance}: must be a distance of 0 or more")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: must be 0 or more")
     items = select_items(datalist, part, fold)
     found = _find_files(items, predictions)
     provenance = judge(items, read_seen(predictions), allow_seen)

@@ -78,7 +78,8 @@ def write_run(output: Path, checkpoints: Sequence[Mapping[str, Any]], command: S
         # Masks of an earlier run with other weights may lie beside these.
         used = {digest for case in cases for digest in case.get("weights", [])}
         now = {checkpoint["sha256"] for checkpoint in checkpoints}
-        earlier = [c for c in _read_json(output / RUN).get("checkpoint", []) if c["sha256"] in used - now]
+        known = {c.get("sha256"): c for c in _read_json(output / RUN).get("checkpoint", [])}
+        earlier = [known.get(digest, {"sha256": digest, "seen": None}) for digest in sorted(used - now)]
         record = {
             "command": list(command),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

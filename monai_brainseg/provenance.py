@@ -77,11 +77,27 @@ def read_seen(predictions: Path) -> list[str] | None:
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read ({error}); predict again, or remove it") from error
     checkpoints = record.get("checkpoint") if isinstance(record, dict) else None
-    lists = [each.get("seen") for each in checkpoints] if isinstance(checkpoints, list) else []
-    known: list[list[str]] = [each for each in lists if each is not None]
-    if not known or len(known) < len(lists):
-        return None
-    return sorted({found for each in known for found in each})
+    lists = [_read_hashes(each) for each in checkpoints] if isinstance(checkpoints, list) else []
+    # one that does not say whom it saw may have seen anybody
+    return sorted({found for each in lists for found in each}) if lists and all(lists) else None
+
+
+def _read_hashes(checkpoint: Any) -> list[str]:
+    seen = checkpoint.get("seen") if isinstance(checkpoint, dict) else None
+    return [each for each in seen if isinstance(each, str)] if isinstance(seen, list) else []
+
+
+def merge_checkpoints(folder: Path, checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return weights for the record of a folder of masks: these, and those of masks that may lie there already."""
+    file = folder / RECORD
+    if not any(folder.glob("*.nii.gz")):
+        return [dict(checkpoint)]
+    try:
+        earlier = json.loads(file.read_text())["checkpoint"]
+        others = [each for each in earlier if each["sha256"] != checkpoint["sha256"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        others = [{"file": None, "sha256": None, "seen": None}]
+    return [dict(checkpoint), *others]
 
 
 def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allow_seen: bool) -> dict[str, Any]:
@@ -90,7 +106,7 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
     Args:
         items: datalist items of the patients to be scored.
         seen: hashes that the weights carry; None where that is not known.
-        allow_seen: go on where patients were seen, and say so.
+        allow_seen: go on where patients were seen, and say so; whoever bears the name of one who was counts as seen.
 
     Returns:
         ``state``: "clean", "seen" or "unknown"; ``note``, one sentence; ``patients``, those that were seen.
@@ -99,31 +115,37 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
         InputError: some were seen and that is not allowed.
     """
     if seen is None:
-        note = "provenance unknown: no record says which weights made these masks, so they may have seen these patients"
-        return {"state": "unknown", "note": note, "patients": []}
+        return _call_unknown("no record says which weights made these masks, so they may have seen these patients")
     if not seen:
-        note = "provenance unknown: the weights do not say which patients they were trained on"
-        return {"state": "unknown", "note": note, "patients": []}
+        return _call_unknown("the weights do not say which patients they were trained on")
     known, namesakes = find_seen(items, seen), find_namesakes(items, seen)
-    if namesakes and not known:
-        note = (
-            f"provenance unknown: {_name_some(namesakes, len(items))} bear the name of a patient that the weights were "
-            "trained or selected on, with other images; is it the same person, then this is no score of unseen people"
-        )
-        return {"state": "unknown", "note": note, "patients": []}
-    if not known:
-        note = "the weights were neither trained nor selected on any of these patients"
-        return {"state": "clean", "note": note, "patients": []}
-    shares = _name_some(known, len(items))
-    if not allow_seen:
+    if known and not allow_seen:
         raise InputError(
-            f"{shares} were trained or selected on by these weights, so this is no score of unseen patients; score "
-            "others, or allow it by --allow-seen (--allow_seen True under monai.bundle), and every output will say so"
+            f"{_name_some(known, items)} were trained or selected on by these weights, so this is no score of unseen "
+            "patients; score others, or allow it by --allow-seen (--allow_seen True under monai.bundle), and every "
+            "output will say so"
         )
-    note = f"NOT UNSEEN: {shares} were trained or selected on by the weights"
-    return {"state": "seen", "note": note, "patients": known}
+    if allow_seen and (known or namesakes):
+        both = known + namesakes
+        note = f"NOT UNSEEN: {_name_some(both, items)} were trained or selected on by the weights"
+        return {"state": "seen", "note": note, "patients": both}
+    if namesakes:
+        return _call_unknown(
+            f"{_name_some(namesakes, items)} bear the name of a patient that the weights were trained or selected on, "
+            "with other images; is it the same person, then this is no score of unseen people"
+        )
+    if not all("hash" in item for item in items):
+        return _call_unknown("the datalist has no hashes of images to know patients by; make it by `brainseg prepare`")
+    if not any(each.startswith("images:") for each in seen):
+        return _call_unknown("the weights know no images, as they were trained from a datalist without their hashes")
+    note = "the weights were neither trained nor selected on any of these patients"
+    return {"state": "clean", "note": note, "patients": []}
 
 
-def _name_some(patients: Sequence[str], total: int) -> str:
+def _call_unknown(reason: str) -> dict[str, Any]:
+    return {"state": "unknown", "note": f"provenance unknown: {reason}", "patients": []}
+
+
+def _name_some(patients: Sequence[str], items: Sequence[Any]) -> str:
     named = ", ".join(patients[:_NAMED]) + (", ..." if len(patients) > _NAMED else "")
-    return f"{len(patients)} of {total} patients ({named})"
+    return f"{len(patients)} of {len(items)} patients ({named})"

@@ -12,7 +12,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_brainseg.commands import MONAI_IDS, Command, check_command
+from monai_brainseg.commands import MONAI_IDS, Command, check_command, load_config
 from monai_brainseg.errors import InputError
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -65,7 +65,7 @@ def read_recipe(name: str, bundle: Path) -> Recipe:
     file = _find_file(name)
     recipe = Recipe(file.stem, bundle, file, {})
     check_command(Command("training", recipe.training_files, {}))
-    brought = ConfigParser.load_config_file(file)
+    brought = load_config(file)
     evaluate = bundle / "configs" / "evaluate.yaml"
     shared = select_shared(brought, ConfigParser.load_config_file(evaluate))
     companion = file.with_name(file.stem + _EVALUATING)

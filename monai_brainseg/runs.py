@@ -28,7 +28,7 @@ from monai.bundle import ConfigParser
 from monai_brainseg.commands import Command, check_command, count_given, read_command
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
-from monai_brainseg.provenance import RECORD, describe_checkpoint, judge
+from monai_brainseg.provenance import RECORD, describe_checkpoint, judge, merge_checkpoints
 from monai_brainseg.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
 from monai_brainseg.splits import read_datalist, select_items
 from monai_brainseg.volumes import read_nifti
@@ -81,7 +81,11 @@ def start_run(
             check_checkpoint(Path(checkpoint), network)
         if int(os.environ.get("RANK", "0")) == 0:
             scored = select_items(Path(datalist), part, fold) if part is not None else []
-            weights = _describe_weights(Path(checkpoint), scored, allow_seen) if checkpoint is not None else {}
+            weights = (
+                _describe_weights(Path(checkpoint), scored, allow_seen, Path(output_dir))
+                if checkpoint is not None
+                else {}
+            )
             _record(command, Path(output_dir), fresh, weights)
         else:
             logging.disable()
@@ -159,21 +163,24 @@ def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
         raise InputError(f"{checkpoint}: weights of another network; it has {next(iter(found))} and this one does not")
 
 
-def _describe_weights(checkpoint: Path, scored: Sequence[Mapping[str, Any]], allow_seen: bool) -> dict[str, Any]:
+def _describe_weights(
+    checkpoint: Path, scored: Sequence[Mapping[str, Any]], allow_seen: bool, output_dir: Path
+) -> dict[str, Any]:
     """Return what the record says of the weights that a run begins with, and warn where they have seen the patients."""
     weights = describe_checkpoint(checkpoint)
     if not scored:
         return {"checkpoint": [weights]}
+    checkpoints = merge_checkpoints(output_dir, weights)
     verdict = judge(scored, weights["seen"], allow_seen)
     if verdict["state"] != "clean":
         logging.getLogger(__name__).warning(verdict["note"])
-    return {"checkpoint": [weights], "provenance": verdict}
+    return {"checkpoint": checkpoints, "provenance": verdict}
 
 
 def _record(command: Command, output_dir: Path, fresh: bool, weights: Mapping[str, Any]) -> None:
     if fresh:
         shutil.rmtree(output_dir / "tensorboard", ignore_errors=True)
-    elif (output_dir / "last.pt").is_file():
+    elif (output_dir / "last.pt").is_file() and "provenance" not in weights:
         return  # a resumed run keeps the record of its beginning
     config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
     config.update(dict(command.overrides))

@@ -25,7 +25,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if all(isinstance(value, torch.Tensor) for value in content["model"].values()):
             return content
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ) as error:
         raise InputError(f"{path}: is no checkpoint of ours ({type(error).__name__}); name another") from error
     raise InputError(f"{path}: is no checkpoint of ours (what is no tensor is among its weights); name another")
 
@@ -41,7 +50,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
             torch.save(content, unfinished)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be written ({reason}); free space or name another --output_dir") from error
+        raise InputError(f"{path}: cannot be written ({reason}); free space or name another folder") from error
 
 
 def write_half_precision(checkpoint: Path, output: Path) -> None:
@@ -57,5 +66,7 @@ def write_half_precision(checkpoint: Path, output: Path) -> None:
         InputError: the checkpoint cannot be read, or the file cannot be written.
     """
     content = read_checkpoint(checkpoint)
+    if output.exists() and output.samefile(checkpoint):
+        raise InputError(f"{output}: is the file itself, which would be lost; name another --output")
     halved = {name: value.half() if value.is_floating_point() else value for name, value in content["model"].items()}
     write_checkpoint({**content, "model": halved}, output)

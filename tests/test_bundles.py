@@ -94,7 +94,7 @@ def test_configs_of_the_bundle_agree_on_network_and_preprocessing() -> None:
     for name in ("network_def", "pixel_size", "patch_size", "network_grid", "bundle_root"):
         assert train[name] == evaluate[name] == inference[name], name
     names = ("postprocessing", "inferer", "slice_inferer", "case_name", "min_voxels", "flip", "operating_points")
-    for name in (*names, "operating_point", "save_probability", "name_formatter"):
+    for name in (*names, "operating_point", "save_probability", "name_formatter", "volume_writer"):
         assert evaluate[name] == inference[name], name
     validation = [*train["reading"], *train["normalizing"], *train["validate"]["deterministic_transforms"]]
     plain = [step for step in keep_image(validation) if "CastToTyped" not in str(step)]
@@ -194,7 +194,7 @@ def test_inferring_leaves_a_record_of_what_its_weights_have_seen(
 
 
 @pytest.mark.parametrize("name", AFFINES)
-@pytest.mark.parametrize("shape", [(64, 64, 8), (61, 75, 9), (33, 40, 2)])
+@pytest.mark.parametrize("shape", [(64, 64, 8), (61, 75, 9), (33, 40, 2), (40, 40, 1)])
 def test_mask_lies_on_the_grid_of_its_input(
     weights: Path, tmp_path: Path, name: str, shape: tuple[int, int, int]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monai_brainseg.commands import Command, check_command, count_given, read_command
+from monai_brainseg.commands import Command, check_command, count_given, load_config, read_command
 from monai_brainseg.errors import InputError
 
 CONFIGS = Path("bundles/brainseg_unet/configs")
@@ -118,3 +118,12 @@ def test_patients_that_a_label_server_lists_in_the_config_itself_are_counted(tmp
     assert count_given(ask()) is None
     file.write_text(f"train::dataset::data: [{pair}]\n")  # validation is the bundle's own
     assert count_given(ask(str(file))) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("a: [1", "is no config"), ("# nothing yet\n", "holds no ids"), ("- 1", "holds no ids")]
+)
+def test_overlay_that_is_no_config_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "overlay.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"overlay.yaml: {said}"):
+        load_config(tmp_path / "overlay.yaml")

@@ -14,7 +14,15 @@ import torch
 
 from monai_brainseg.cli import main
 from monai_brainseg.errors import InputError
-from monai_brainseg.provenance import describe_checkpoint, find_namesakes, find_seen, judge, list_hashes, read_seen
+from monai_brainseg.provenance import (
+    describe_checkpoint,
+    find_namesakes,
+    find_seen,
+    judge,
+    list_hashes,
+    merge_checkpoints,
+    read_seen,
+)
 from monai_brainseg.splits import read_datalist
 
 ONE = {"patient": "a_1", "subject": "a", "hash": "11"}
@@ -33,6 +41,12 @@ def test_a_namesake_with_other_images_is_not_refused_and_never_called_clean() ->
     verdict = judge([SAME_PERSON, OTHER], list_hashes([ONE]), allow_seen=False)
     assert verdict["state"] == "unknown"
     assert "a_2" in verdict["note"]
+    allowed = judge([SAME_PERSON, OTHER], list_hashes([ONE]), allow_seen=True)
+    assert (allowed["state"], allowed["patients"]) == ("seen", ["a_2"])
+
+
+def test_without_hashes_of_images_nobody_is_called_clean() -> None:
+    assert judge([{"patient": "c"}], list_hashes([ONE]), allow_seen=False)["state"] == "unknown"
 
 
 def test_hashes_tell_no_name_and_are_one_each_however_often_a_person_is_listed() -> None:
@@ -68,12 +82,30 @@ def test_checkpoint_is_described_by_its_content(tmp_path: Path) -> None:
     assert describe_checkpoint(file) == {"file": str(file), "sha256": digest, "seen": ["images:11"]}
 
 
+def test_masks_of_other_weights_that_lie_in_a_folder_stay_in_its_record(tmp_path: Path) -> None:
+    one, other = {"file": "a", "sha256": "1", "seen": ["images:1"]}, {"file": "b", "sha256": "2", "seen": ["images:2"]}
+    assert merge_checkpoints(tmp_path, one) == [one]
+    (tmp_path / "mask.nii.gz").touch()
+    assert merge_checkpoints(tmp_path, one)[1]["seen"] is None
+    (tmp_path / "run.json").write_text(json.dumps({"checkpoint": [other, one]}))
+    assert merge_checkpoints(tmp_path, one) == [one, other]
+
+
+def test_weights_that_know_no_images_call_nobody_clean() -> None:
+    assert judge([OTHER], list_hashes([{"patient": "a"}]), allow_seen=False)["state"] == "unknown"
+
+
 def test_record_of_several_weights_is_what_any_of_them_saw_and_one_silent_makes_it_unknown(tmp_path: Path) -> None:
     record = tmp_path / "run.json"
     assert read_seen(tmp_path) is None
     record.write_text(json.dumps({"checkpoint": [{"seen": ["x"]}, {"seen": ["y", "x"]}]}))
     assert read_seen(tmp_path) == ["x", "y"]
     silent: list[Any] = [{"checkpoint": [{"seen": ["x"]}, {"seen": None}]}, {"checkpoint": []}, {"command": []}, []]
+    silent += [
+        {"checkpoint": [{"seen": ["x"]}, {"seen": []}]},
+        {"checkpoint": ["w.pt"]},
+        {"checkpoint": [{"seen": "xy"}]},
+    ]
     for content in silent:
         record.write_text(json.dumps(content))
         assert read_seen(tmp_path) is None
