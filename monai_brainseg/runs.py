@@ -6,6 +6,7 @@ other process (a MONAI Label server, a notebook) there is no such command line, 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -34,6 +35,8 @@ from monai_brainseg.splits import read_datalist, select_items
 from monai_brainseg.volumes import read_nifti
 from monai_brainseg.weights import read_checkpoint
 
+# What a write ends with on a full disk, over a quota and at a limit; TensorBoard's names no file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_FOLD = -1  # train on all folds
 
 
@@ -119,6 +122,8 @@ def explain(error: BaseException, datalist: Path | None) -> str | None:
     """
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            return f"{cause}; free space or name another --output_dir"
         if isinstance(cause, InputError) or isinstance(cause, OSError) and cause.errno is not None:
             return str(cause)
         if is_lost_peer(cause):

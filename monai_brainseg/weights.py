@@ -50,7 +50,9 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
             torch.save(content, unfinished)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be written ({reason}); free space or name another folder") from error
+        raise InputError(
+            f"{path}: cannot be written ({reason}); free space or name another --output_dir or --output"
+        ) from error
 
 
 def write_half_precision(checkpoint: Path, output: Path) -> None:

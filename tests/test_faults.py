@@ -70,13 +70,18 @@ def test_checkpoint_of_another_network_is_refused_for_evaluating_and_inferring(d
 
 def test_full_disk_ends_in_a_line_and_leaves_no_half_checkpoint(dataset: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: config and dashboard fit, the optimizer's state does not."""
-    words = command("training", "train.yaml", dataset, tmp_path / "run", **QUICK)
-    done = subprocess.run(
-        ["bash", "-c", 'ulimit -f 24; exec "$@"', "limited", *words], capture_output=True, text=True, check=False
-    )
-    said = last_line(done)
-    assert ".pt: cannot be written" in said
-    assert "--output_dir" in said
+    for overlays, wanted in (
+        (0, ".pt: cannot be written"),
+        (3, "File too large"),
+    ):  # with pictures the dashboard is first
+        options = QUICK | {"overlay_fixed": overlays, "overlay_worst": overlays}
+        words = command("training", "train.yaml", dataset, tmp_path / "run", **options)
+        done = subprocess.run(
+            ["bash", "-c", 'ulimit -f 24; exec "$@"', "limited", *words], capture_output=True, text=True, check=False
+        )
+        said = last_line(done)
+        assert wanted in said
+        assert "--output_dir" in said
     assert not list((tmp_path / "run").rglob("*.pt"))
 
 
