@@ -14,11 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from monai_brainseg.provenance import RECORD, describe_machine
 from monai_brainseg.volumes import unwritable, write_whole
-
-RUN = "run.json"
 
 _FOLDER, _FAILED = "records", "records/failed"
 _PACKAGES = ("monai-brainseg", "monai", "torch", "numpy", "nibabel", "itk")
@@ -78,26 +75,25 @@ def write_run(output: Path, checkpoints: Sequence[Mapping[str, Any]], command: S
         # Masks of an earlier run with other weights may lie beside these.
         used = {digest for case in cases for digest in case.get("weights", [])}
         now = {checkpoint["sha256"] for checkpoint in checkpoints}
-        known = {c.get("sha256"): c for c in _read_json(output / RUN).get("checkpoint", [])}
+        known = {c.get("sha256"): c for c in _read_json(output / RECORD).get("checkpoint", [])}
         earlier = [known.get(digest, {"sha256": digest, "seen": None}) for digest in sorted(used - now)]
         record = {
             "command": list(command),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "device": device,
-            "machine": f"{platform.machine()}, {os.cpu_count()} processors, "
-            + (torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"),
+            "machine": describe_machine(),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
             "checkpoint": [*checkpoints, *earlier],
             "cases": [{k: v for k, v in case.items() if k not in ("key", "weights")} for case in cases],
             "failed": failed,
         }
-        write_whole(output / RUN, _to_json(record))
+        write_whole(output / RECORD, _to_json(record))
 
 
 @contextmanager
 def _hold(output: Path) -> Iterator[None]:
     """Let one process at a time write what all of them share."""
-    lock = output / f".{RUN}.lock"
+    lock = output / f".{RECORD}.lock"
     try:
         output.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.weights import read_checkpoint
@@ -48,6 +52,12 @@ def find_namesakes(items: Iterable[Mapping[str, Any]], seen: Collection[str]) ->
     Another scan of a person who was seen, or, as names like ``case_001`` are given in every data set, another person.
     """
     return [str(i["patient"]) for i in items if _hash_person(i) in seen and _hash_images(i) not in seen]
+
+
+def describe_machine() -> str:
+    """Return what a record says of the machine: its processors and its GPU."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{platform.machine()}, {os.cpu_count()} processors, {gpu}"
 
 
 def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:

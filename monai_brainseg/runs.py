@@ -29,7 +29,7 @@ from monai.bundle import ConfigParser
 from monai_brainseg.commands import Command, check_command, count_given, read_command
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
-from monai_brainseg.provenance import RECORD, describe_checkpoint, judge, merge_checkpoints
+from monai_brainseg.provenance import RECORD, describe_checkpoint, describe_machine, judge, merge_checkpoints
 from monai_brainseg.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
 from monai_brainseg.splits import read_datalist, select_items
 from monai_brainseg.volumes import read_nifti
@@ -198,8 +198,7 @@ def _record(command: Command, output_dir: Path, fresh: bool, weights: Mapping[st
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seed": config.get("seed"),
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, "
-        + (torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"),
+        "machine": describe_machine(),
         "versions": {name: version(name) for name in ("monai-brainseg", "monai", "torch", "pytorch-ignite", "numpy")},
     }
     with write_beside(output_dir / RECORD) as path:

@@ -354,3 +354,18 @@ def test_caches_are_filled_by_one_thread() -> None:
     """MONAI's NIfTI reader keeps the files of its last call in itself: threads that share it mix up cases."""
     train = ConfigParser(load("train.yaml"))
     assert train["train::dataset::num_workers"] == train["validate::dataset::num_workers"] == 0
+
+
+def test_masks_of_other_weights_in_the_folder_stay_in_the_record_once(
+    weights: Path, prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pt"
+    torch.save(torch.load(weights, weights_only=True) | {"seen": ["images:other"]}, other)
+    options = NARROW | {"patch_size": [32, 32]}
+    for checkpoint in (other, weights, weights):
+        build(
+            "inference.yaml", "infer", prepared_phantoms, tmp_path / "masks", checkpoint=str(checkpoint), **options
+        ).run()
+    record = json.loads((tmp_path / "masks" / "run.json").read_text())
+    assert [Path(each["file"]) for each in record["checkpoint"]] == [weights, other]
+    assert "images:other" in (read_seen(tmp_path / "masks") or [])
