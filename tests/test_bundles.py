@@ -350,10 +350,16 @@ def test_holes_are_filled_and_specks_removed() -> None:
     assert torch.equal(torch.as_tensor(data["pred"]), whole)
 
 
-def test_caches_are_filled_by_one_thread() -> None:
-    """MONAI's NIfTI reader keeps the files of its last call in itself: threads that share it mix up cases."""
-    train = ConfigParser(load("train.yaml"))
-    assert train["train::dataset::num_workers"] == train["validate::dataset::num_workers"] == 0
+def test_caches_that_eight_threads_fill_are_those_of_one(prepared_phantoms: Path) -> None:
+    caches = []
+    for workers in (1, 8):
+        parser = ConfigParser(load("train.yaml"))
+        parser.update({"dataset_dir": str(prepared_phantoms), "cache_workers": workers})
+        caches.append(parser.get_parsed_content("train::dataset")._cache)
+    assert len(caches[0]) == 4
+    for one, many in zip(*caches, strict=True):
+        assert torch.equal(one["image"], many["image"])
+        assert torch.equal(one["label"], many["label"])
 
 
 def test_masks_of_other_weights_in_the_folder_stay_in_the_record_once(
