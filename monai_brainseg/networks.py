@@ -77,8 +77,8 @@ def _make_head(in_channels: int, out_channels: int) -> nn.Sequential:
 def load_published(network: FCNResNet50, file: str | Path) -> list[str]:
     """Load a checkpoint of torchvision's ``fcn_resnet50`` into a network, all but what its heads cannot take.
 
-    A last layer of another number of classes and an auxiliary head that the file lacks stay as they were drawn; one that
-    the network lacks is left out. Each is said in the log.
+    A last layer of another number of classes and an auxiliary head that the file lacks stay as they were drawn; one
+    that the network lacks is left out. Each is said in the log.
 
     Args:
         network: whose weights are replaced.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
+from monai.bundle.utils import merge_kv
 
 from monai_brainseg.bundle_folders import find_bundle
 from monai_brainseg.commands import MONAI_IDS, Command, check_command, load_config
@@ -61,7 +62,8 @@ def read_recipe(name: str, bundle: Path) -> Recipe:
         bundle: folder of the bundle, for recipes that name none by ``bundle_root``.
 
     Raises:
-        InputError: there is no such recipe or bundle, an id is unknown, or it changes how images are read for training alone.
+        InputError: there is no such recipe or bundle, an id is unknown, or it changes how images are read for training
+            alone.
     """
     file = _find_file(name)
     bundle = find_bundle(str(load_config(file).get("bundle_root", bundle)), "train.yaml", "evaluate.yaml")
@@ -80,6 +82,24 @@ def read_recipe(name: str, bundle: Path) -> Recipe:
             f"evaluating in {companion.name}"
         )
     return Recipe(file.stem, bundle, file, shared)
+
+
+def select_inference(recipe: Recipe) -> dict[str, Any]:
+    """Return the ids and values of a recipe, and of what it changes in evaluating, that concern ``inference.yaml``.
+
+    Raises:
+        InputError: the bundle has no such config.
+    """
+    inference = load_config(find_bundle(str(recipe.bundle), "inference.yaml") / "configs" / "inference.yaml")
+    return select_shared({**load_config(recipe.file), **recipe.evaluating}, inference)
+
+
+def lay_over(config: dict[str, Any], overlay: Mapping[str, Any]) -> ConfigParser:
+    """Return a config with an overlay's ids merged in, as ``--config_file "['a.yaml','b.yaml']"`` does."""
+    parser = ConfigParser(config)
+    for name, value in overlay.items():
+        merge_kv(parser, name, value)
+    return parser
 
 
 def select_shared(brought: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
