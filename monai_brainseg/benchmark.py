@@ -73,10 +73,9 @@ def list_ensembles(plan: Plan) -> list[tuple[Path, list[Run]]]:
 
 def check_identity(plan: Plan) -> None:
     """Refuse an output folder whose runs were of other data or settings; recipes, folds and seeds may be added."""
-    configs = [plan.recipes[0].bundle / "configs" / name for name in ("train.yaml", "evaluate.yaml")]
     identity = {
         "data": hash_content([{**item, "image": 0, "label": 0} for item in plan.datalist["training"]]),
-        "bundle": hash_content([ConfigParser.load_config_file(config) for config in configs]),
+        **{f"bundle {recipe.bundle.resolve().name}": _hash_configs(recipe.bundle) for recipe in plan.recipes},
         "epochs": plan.epochs,
         **{f"recipe {recipe.name}": recipe.digest for recipe in plan.recipes},
     }
@@ -85,6 +84,11 @@ def check_identity(plan: Plan) -> None:
     if other := [name for name, value in identity.items() if known.get(name, value) != value]:
         raise InputError(f"{plan.output}: holds a benchmark with other {other[0]}; name another --output")
     write_whole(file, (json.dumps(known | identity, indent=1) + "\n").encode())
+
+
+def _hash_configs(bundle: Path) -> str:
+    files = [bundle / "configs" / name for name in ("train.yaml", "evaluate.yaml")]
+    return hash_content([ConfigParser.load_config_file(file) for file in files])
 
 
 def _do_runs(

@@ -233,6 +233,7 @@ def _add_label(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     install.add_argument(
         "--bundle", action="append", metavar="NAME", help="or its folder; can be repeated (default: brainseg_unet)"
     )
+    install.add_argument("--recipe", metavar="NAME", help="that the weights were trained by; laid over the bundle")
     install.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights, instead of those of the bundle")
     install.add_argument("--overwrite", action="store_true", help="replace a bundle, and what the server trained of it")
     install.set_defaults(call=_install)
@@ -242,7 +243,8 @@ def _install(arguments: argparse.Namespace) -> None:
     from monai_brainseg.serve import format_start, install  # loads MONAI, which takes seconds
 
     bundles = arguments.bundle or ["brainseg_unet"]
-    names = install(arguments.app, bundles, arguments.checkpoint, overwrite=arguments.overwrite)
+    options = {"recipe": arguments.recipe, "overwrite": arguments.overwrite}
+    names = install(arguments.app, bundles, arguments.checkpoint, **options)
     print(f"{', '.join(names)} in {arguments.app / 'model'}; start the server by (DIR: the folder of the images)")
     print(format_start(arguments.app, names))
 
@@ -335,6 +337,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--series", metavar="NUMBER", help="of DICOM studies: number, UID or part of the description (default: FLAIR)"
     )
     parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")
+    parser.add_argument("--recipe", metavar="NAME", help="that the weights were trained by; laid over the bundle")
     parser.add_argument(
         "--checkpoint",
         type=Path,
@@ -379,7 +382,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     if found.left_out:
         some = ", ".join(str(file) for file in found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
         print(f"left out: {len(found.left_out)} files that are no FLAIR, pre- or post-contrast image: {some}")
-    names = ("bundle", "tta", "operating_point", "probability", "uncertainty", "keep_scale", "device")
+    names = ("bundle", "recipe", "tta", "operating_point", "probability", "uncertainty", "keep_scale", "device")
     options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})
     bad = predict(found, arguments.output, options, sys.argv)
     count = len(found.scans) + len(found.bad)

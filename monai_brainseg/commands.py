@@ -96,6 +96,7 @@ def check_command(command: Command) -> None:
         if not _is_known(name, merged):
             raise InputError(f"--{name}: no such id in the config{_suggest(name, merged)}")
         _check_value(f"--{name}", name, value, merged.get(name.lstrip("+"), None))
+    _check_loss(command.overrides.get("loss_name", merged.get("loss_name", None)), merged)
 
 
 def count_given(command: Command) -> tuple[int, int] | None:
@@ -160,6 +161,13 @@ def _check_value(where: str, name: str, value: Any, default: Any) -> None:
     accepted = (int, float) if isinstance(default, float) else (type(default),)
     if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
         raise InputError(f"{where} {value}: must be {type(default).__name__} as the default {default!r} is")
+
+
+def _check_loss(name: Any, config: ConfigParser) -> None:
+    """Refuse a loss that the config does not list; expressions are MONAI's to judge."""
+    known = config.get("losses", None)
+    if isinstance(known, Mapping) and name not in known and not str(name).startswith(("$", "@")):
+        raise InputError(f"loss_name {name}: no such loss; one of {', '.join(sorted(map(str, known)))}")
 
 
 def _is_at_least(least: int) -> Callable[[Any], bool]:

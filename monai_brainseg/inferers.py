@@ -39,7 +39,7 @@ class HalfPrecisionInferer(Inferer):
         self.amp = amp
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Return ``network``'s answer to ``inputs`` in float32."""
+        """Return ``network``'s answer to ``inputs``, or its answers where it gives several, in float32."""
         with torch.autocast(self.device.type, dtype=half_precision(self.device), enabled=self.amp):
             answer = self.inferer(inputs.float(), network, *args, **kwargs)
-        return answer.float()
+        return answer.float() if isinstance(answer, torch.Tensor) else [each.float() for each in answer]

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from monai_brainseg.mask_records import (
 from monai_brainseg.montages import draw_montage
 from monai_brainseg.naming import find_subject
 from monai_brainseg.provenance import describe_checkpoint, find_seen
+from monai_brainseg.recipes import read_recipe, select_inference
 from monai_brainseg.segmenting import Segmenter, load_bundle
 from monai_brainseg.slices import encode_slice
 from monai_brainseg.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
@@ -50,6 +51,7 @@ class Options:
 
     Attributes:
         bundle: its name or folder.
+        recipe: that the weights were trained by, where that was not the bundle as it is.
         checkpoints: files of weights; the bundle's own if empty, the mean of the probabilities if several.
         tta: average with the mirrored volume too.
         operating_point: of the bundle, "balanced" or "recall".
@@ -60,6 +62,7 @@ class Options:
     """
 
     bundle: str = "brainseg_unet"
+    recipe: str | None = None
     checkpoints: tuple[Path, ...] = ()
     tta: bool = False
     operating_point: str = "balanced"
@@ -94,19 +97,21 @@ def predict(
         InputError: weights, bundle or device cannot be used, or the folder cannot be written to.
     """
     rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    bundle, device = find_bundle(options.bundle, "inference.yaml"), _choose_device(options.device)
+    (bundle, overlay), device = _find_network(options), _choose_device(options.device)
+    options = replace(options, bundle=str(bundle))
     files = options.checkpoints or (bundle / "models" / "model.pt",)
     # Balanced is what a bundle does by itself, also one that has no operating points.
     overrides: dict[str, Any] = {"flip": True} if options.tta else {}
     if options.operating_point != "balanced":
         overrides["operating_point"] = options.operating_point
-    segmenter = load_bundle(bundle, files, device, overrides)
+    segmenter = load_bundle(bundle, files, device, overrides, overlay)
     checkpoints = [describe_checkpoint(file) for file in files]
     settings = {
         "bundle": bundle.resolve().name,
         "config": hashlib.sha256((bundle / "configs" / "inference.yaml").read_bytes()).hexdigest(),
         "weights": [checkpoint["sha256"] for checkpoint in checkpoints],
         **{name: vars(options)[name] for name in _DECISIVE},
+        **({"recipe": overlay} if overlay else {}),
     }
     write_run(output, checkpoints, command, str(device))
     bad = dict(found.bad) if rank == 0 else {}
@@ -131,6 +136,15 @@ def predict(
         write_failure(output, case, reason)
     write_run(output, checkpoints, command, str(device))
     return bad
+
+
+def _find_network(options: Options) -> tuple[Path, dict[str, Any]]:
+    """Return the bundle's folder and what a recipe lays over its ``inference.yaml``."""
+    bundle = find_bundle(options.bundle, "inference.yaml")
+    if options.recipe is None:
+        return bundle, {}
+    recipe = read_recipe(options.recipe, bundle)
+    return recipe.bundle, select_inference(recipe)
 
 
 def segment_scan(

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
+from monai.bundle.utils import merge_kv
 
+from monai_brainseg.bundle_folders import find_bundle
 from monai_brainseg.commands import MONAI_IDS, Command, check_command, load_config
 from monai_brainseg.errors import InputError
 
@@ -49,7 +51,7 @@ class Recipe:
 
 
 def read_recipe(name: str, bundle: Path) -> Recipe:
-    """Find a recipe and check it against both configs of a bundle that it is laid over.
+    """Find a recipe and check it against both configs of the bundle that it is laid over.
 
     Of its ids, those that ``evaluate.yaml`` knows too (the network, patch and pixel size) are laid over that as well,
     with ids of the recipe's own that they refer to. ``NAME.evaluate.yaml`` beside it, where there is one, adds what
@@ -57,12 +59,14 @@ def read_recipe(name: str, bundle: Path) -> Recipe:
 
     Args:
         name: of a file in ``configs/recipes``, or the path of a YAML file.
-        bundle: folder of the bundle.
+        bundle: folder of the bundle, for recipes that name none by ``bundle_root``.
 
     Raises:
-        InputError: there is no such recipe, an id is unknown, or it changes how images are read for training alone.
+        InputError: there is no such recipe or bundle, an id is unknown, or it changes how images are read for training
+            alone.
     """
     file = _find_file(name)
+    bundle = find_bundle(str(load_config(file).get("bundle_root", bundle)), "train.yaml", "evaluate.yaml")
     recipe = Recipe(file.stem, bundle, file, {})
     check_command(Command("training", recipe.training_files, {}))
     brought = load_config(file)
@@ -78,6 +82,24 @@ def read_recipe(name: str, bundle: Path) -> Recipe:
             f"evaluating in {companion.name}"
         )
     return Recipe(file.stem, bundle, file, shared)
+
+
+def select_inference(recipe: Recipe) -> dict[str, Any]:
+    """Return the ids and values of a recipe, and of what it changes in evaluating, that concern ``inference.yaml``.
+
+    Raises:
+        InputError: the bundle has no such config.
+    """
+    inference = load_config(find_bundle(str(recipe.bundle), "inference.yaml") / "configs" / "inference.yaml")
+    return select_shared({**load_config(recipe.file), **recipe.evaluating}, inference)
+
+
+def lay_over(config: dict[str, Any], overlay: Mapping[str, Any]) -> ConfigParser:
+    """Return a config with an overlay's ids merged in, as ``--config_file "['a.yaml','b.yaml']"`` does."""
+    parser = ConfigParser(config)
+    for name, value in overlay.items():
+        merge_kv(parser, name, value)
+    return parser
 
 
 def select_shared(brought: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

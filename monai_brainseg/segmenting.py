@@ -17,6 +17,7 @@ from monai.data import ImageReader
 
 from monai_brainseg.ensembles import MeanNetwork
 from monai_brainseg.errors import InputError
+from monai_brainseg.recipes import lay_over
 from monai_brainseg.runs import check_checkpoint
 from monai_brainseg.volumes import SEQUENCES, Volume
 
@@ -142,7 +143,11 @@ def answer_once(network: Callable[[torch.Tensor], torch.Tensor], windows: torch.
 
 
 def load_bundle(
-    bundle: Path, checkpoints: Sequence[Path], device: torch.device, overrides: Mapping[str, Any]
+    bundle: Path,
+    checkpoints: Sequence[Path],
+    device: torch.device,
+    overrides: Mapping[str, Any],
+    overlay: Mapping[str, Any] | None = None,
 ) -> Segmenter:
     """Load a bundle's components and its weights; of several the probabilities are averaged.
 
@@ -151,12 +156,13 @@ def load_bundle(
         checkpoints: files of weights, at least one.
         device: where the network runs.
         overrides: ids of ``inference.yaml`` and values.
+        overlay: a recipe's ids and values, laid over the config before.
 
     Raises:
         InputError: weights are missing or another network's, or the bundle lacks an id.
     """
     _hush_libraries()
-    parser = ConfigParser(ConfigParser.load_config_file(bundle / _CONFIG))
+    parser = lay_over(ConfigParser.load_config_file(bundle / _CONFIG), overlay or {})
     needed = ("network_def", "preprocessing", "inferer", "postprocessing", *(name.split("::")[0] for name in overrides))
     for name in needed:
         if name not in parser:

@@ -6,12 +6,17 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from monai_brainseg.bundle_folders import find_bundle
+from monai_brainseg.commands import load_config
 from monai_brainseg.errors import InputError
 from monai_brainseg.label_contract import check_contract
+from monai_brainseg.recipes import Recipe, lay_over, read_recipe, select_inference
 
 # The server trains in place: weights are written where it looks for them, all else beside them. It goes on from trained
 # weights on a handful of patients, and so takes what configs/finetune.yaml does.
@@ -24,13 +29,21 @@ SERVED = {
 }
 
 
-def install(app: Path, bundles: Sequence[str], checkpoint: Path | None = None, *, overwrite: bool = False) -> list[str]:
+def install(
+    app: Path,
+    bundles: Sequence[str],
+    checkpoint: Path | None = None,
+    *,
+    recipe: str | None = None,
+    overwrite: bool = False,
+) -> list[str]:
     """Copy bundles into a MONAI Label bundle app.
 
     Args:
         app: folder that ``monailabel apps --download --name monaibundle`` wrote.
         bundles: names or paths.
         checkpoint: weights to serve instead of the ``models/model.pt`` of a bundle.
+        recipe: laid over the one bundle, or over that which it names; the copy goes by both names.
         overwrite: replace what the app has under these names, weights that the server trained among it.
 
     Returns:
@@ -41,10 +54,14 @@ def install(app: Path, bundles: Sequence[str], checkpoint: Path | None = None, *
             server's contract; names what and the remedy. The app is then as it was.
     """
     _check_app(app)
-    if checkpoint is not None and len(bundles) != 1:
-        raise InputError(f"--checkpoint {checkpoint}: of which bundle? Install one at a time with --checkpoint")
+    for option, value in (("--checkpoint", checkpoint), ("--recipe", recipe)):
+        if value is not None and len(bundles) != 1:
+            raise InputError(f"{option} {value}: of which bundle? Install one at a time with {option}")
     sources = [find_bundle(bundle, "train.yaml", "inference.yaml") for bundle in bundles]
     names = [source.resolve().name for source in sources]
+    overlay = None if recipe is None else read_recipe(recipe, sources[0])
+    if overlay is not None:
+        sources, names = [overlay.bundle], [f"{overlay.bundle.resolve().name}_{overlay.name}"]
     for name in names:
         if (app / "model" / name).exists() and not overwrite:
             raise InputError(
@@ -52,7 +69,7 @@ def install(app: Path, bundles: Sequence[str], checkpoint: Path | None = None, *
                 "--overwrite"
             )
     for source, name in zip(sources, names, strict=True):
-        _copy_bundle(source, app / "model" / name, checkpoint)
+        _copy_bundle(source, app / "model" / name, checkpoint, overlay)
     return names
 
 
@@ -74,7 +91,7 @@ def _check_app(app: Path) -> None:
         raise InputError(f"{app.resolve()}: MONAI Label's launcher cannot take a path with spaces; move the app")
 
 
-def _copy_bundle(source: Path, target: Path, checkpoint: Path | None) -> None:
+def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Recipe | None) -> None:
     """Make the copy beside, check it, and move it in."""
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=target.parent) as folder:
@@ -82,6 +99,9 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None) -> None:
         shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pt"))
         weights = _copy_weights(source, copy, checkpoint)
         train = copy / "configs" / "train.yaml"
+        if recipe is not None:
+            _lay_over_file(train, load_config(recipe.file))
+            _lay_over_file(copy / "configs" / "inference.yaml", select_inference(recipe))
         train.write_text(adapt_config(train.read_text()))
         if findings := check_contract(copy):
             said = "; ".join(map(str, findings)).replace(str(copy / "models" / "model.pt"), str(weights))
@@ -89,6 +109,11 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None) -> None:
         if target.exists():
             target.rename(Path(folder) / "replaced")
         copy.rename(target)
+
+
+def _lay_over_file(file: Path, overlay: Mapping[str, Any]) -> None:
+    """Rewrite a config with an overlay; an id of one value stays a line of its own, as ``adapt_config`` needs it."""
+    file.write_text(yaml.safe_dump(lay_over(load_config(file), overlay).get(), sort_keys=False, width=10**6))
 
 
 def _copy_weights(source: Path, copy: Path, checkpoint: Path | None) -> Path:
