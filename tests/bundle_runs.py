@@ -11,6 +11,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 CONFIGS = Path("bundles/brainseg_unet/configs")
+FCN_CONFIGS = Path("bundles/brainseg_fcn/configs")
 NARROW = {"network_def::channels": [4, 8, 8, 8, 8]}
 QUICK = NARROW | {"patch_size": [32, 32], "epochs": 2, "val_interval": 1, "volume_visits": 1, "cache_num": 20}
 

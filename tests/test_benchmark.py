@@ -246,7 +246,7 @@ def test_killed_benchmark_ends_its_training_is_cut_short_by_a_budget_and_goes_on
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--recipes", "nonsense"], "best, short"),
+        (["--recipes", "nonsense"], "best, encoder_decoder, fcn_resnet50_ce, short, unet, "),
         (["--recipes", "nowhere.yaml"], "nowhere.yaml: no such recipe file"),
         (["--recipes", "best,best"], "each once"),
         (["--folds", "7"], "--folds 7: no such fold"),

@@ -67,7 +67,7 @@ train::augmentation:
   noise: 0
   drop: 0
 network_def::norm: INSTANCE
-loss::batch: false
+losses::dice_ce::batch: false
 amp: false
 """
 

@@ -1,0 +1,72 @@
+"""Bundles that repeat each other, as MONAI forces them to, held together: each differs in its network alone."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundle_runs import CONFIGS, FCN_CONFIGS
+from monai.bundle import ConfigParser
+
+# What the FCN bundle has of its own, beside its header: ids and where they are named.
+FCN_IDS: dict[str, set[str]] = {
+    "train.yaml": {"imports", "initialize", "pretrained", "auxiliary", "loss", "network_def", "bundle_root"},
+    "multi_gpu_train.yaml": {"initialize"},
+    "evaluate.yaml": {"auxiliary", "network_def", "bundle_root"},
+    "inference.yaml": {"auxiliary", "network_def", "bundle_root"},
+}
+
+
+def load(file: Path) -> dict[str, Any]:
+    return ConfigParser.load_config_file(file)
+
+
+@pytest.mark.parametrize("name", FCN_IDS)
+def test_siblings_differ_in_the_few_ids_that_are_named_here(name: str) -> None:
+    one, other = load(CONFIGS / name), load(FCN_CONFIGS / name)
+    assert {item for item in other if item not in one or one[item] != other[item]} == FCN_IDS[name]
+    shared = [item for item in other if item in one]
+    assert shared == list(one), "ids stand in the same order"
+
+
+@pytest.mark.parametrize("name", ["train.yaml", "multi_gpu_train.yaml"])
+def test_fcn_adds_one_step_to_the_beginning_of_a_run(name: str) -> None:
+    one, other = load(CONFIGS / name), load(FCN_CONFIGS / name)
+    added = [step for step in other["initialize"] if step not in one["initialize"]]
+    assert added == ["$networks.load_published(@network_def, @pretrained) if @pretrained else None"]
+    assert [step for step in other["initialize"] if step not in added] == one["initialize"]
+
+
+def test_lines_differ_in_comments_that_speak_of_the_network_and_in_these_ids_alone() -> None:
+    for name, ids in FCN_IDS.items():
+        one, other = ((folder / name).read_text().splitlines() for folder in (CONFIGS, FCN_CONFIGS))
+        of_the_unet = {line for line in one if line not in other and line[:1] not in ("#", " ", "-")}
+        of_the_fcn = {line for line in other if line not in one and line[:1] not in ("#", " ", "-")}
+        heads = {line.split(":")[0] for line in of_the_unet | of_the_fcn}
+        assert heads <= ids | {"flip", "operating_points"}, name  # of these two the comments differ
+
+
+def test_networks_agree_over_the_configs_of_the_fcn() -> None:
+    train, evaluate, inference = (
+        load(FCN_CONFIGS / name) for name in ("train.yaml", "evaluate.yaml", "inference.yaml")
+    )
+    for name in ("network_def", "auxiliary", "pixel_size", "patch_size", "network_grid", "bundle_root"):
+        assert train[name] == evaluate[name] == inference[name], name
+    assert train["network_def"]["_target_"] == "monai_brainseg.networks.FCNResNet50"
+
+
+def test_what_is_no_config_has_the_same_form() -> None:
+    for name in ("LICENSE", "configs/logging.conf"):
+        assert filecmp.cmp(CONFIGS.parent / name, FCN_CONFIGS.parent / name, shallow=False), name
+    one, other = (json.loads((folder / "metadata.json").read_text()) for folder in (CONFIGS, FCN_CONFIGS))
+    assert list(one) == list(other)
+    for name in one.keys() - {"changelog", "name", "description", "license", "eval_metrics", "references"}:
+        assert one[name] == other[name], name
+    files = [
+        {str(file.relative_to(folder.parent)) for file in folder.parent.rglob("*") if file.is_file()}
+        for folder in (CONFIGS, FCN_CONFIGS)
+    ]
+    assert {name for name in files[0] ^ files[1] if "__pycache__" not in name} == {"models/model.pt"}
