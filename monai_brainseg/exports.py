@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ def _export_onnx(bundle: Path, weights: Path, output: Path) -> None:
     with write_beside(output) as unfinished:
         write_onnx(load_network(bundle, [weights]), unfinished)
         model = onnx.load(unfinished)
-        names = ("name", "version", "copyright", "intended_use")
+        names = ("name", "version", "license", "intended_use")
         given = {name: str(metadata[name]) for name in names if name in metadata}
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         onnx.helper.set_model_props(model, {**given, "bundle": bundle.resolve().name, "weights_sha256": digest})
@@ -84,14 +85,15 @@ def _export_onnx(bundle: Path, weights: Path, output: Path) -> None:
 
 @contextmanager
 def _hush_exporters() -> Iterator[None]:
-    """Keep MONAI's summary of its arguments to itself."""
-    logger = logging.getLogger("monai.bundle.scripts")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    """Leave out MONAI's summary of its arguments, and what it warns of any config."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
 
 
 FORMS: dict[str, Callable[[Path, Path, Path], None]] = {

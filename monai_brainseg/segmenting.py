@@ -24,7 +24,6 @@ from monai_brainseg.weights import read_checkpoint
 
 _CONFIG = Path("configs") / "inference.yaml"
 _IN_MEMORY = "study"
-ENGINES = ("torch", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def load_bundle(
         checkpoints: files of weights, at least one.
         device: where the network runs.
         overrides: ids of ``inference.yaml`` and values.
-        engine: what computes the network, one of ``ENGINES``; onnxruntime does on the CPU alone.
+        engine: what computes the network, "torch" or, on the CPU alone, "onnxruntime".
 
     Raises:
         InputError: weights are missing or another network's, the bundle lacks an id, or the engine is not there.
