@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_brainseg import __version__
+from monai_brainseg.cli_export import add_export
 from monai_brainseg.errors import InputError
 from monai_brainseg.groupings import Found
 from monai_brainseg.layouts import LAYOUTS
@@ -24,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_benchmark(commands)
     _add_check(commands)
     _add_evaluate(commands)
-    _add_export(commands)
+    add_export(commands)
     _add_label(commands)
     _add_predict(commands)
     _add_prepare(commands)
@@ -249,28 +250,6 @@ def _install(arguments: argparse.Namespace) -> None:
     print(format_start(arguments.app, names))
 
 
-def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "export",
-        help="write trained weights in another form",
-        description="Write trained weights at half their size (float16), as bundles ship them; networks that load them "
-        "compute as before. What the weights have seen goes with them.",
-    )
-    parser.add_argument(
-        "checkpoint", type=Path, metavar="MODEL_PT", help="of a run, e.g. runs/brainseg_unet/models/model.pt"
-    )
-    parser.add_argument("--format", choices=("half",), default="half", help="default: half")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="to write; never the file itself")
-    parser.set_defaults(call=_export)
-
-
-def _export(arguments: argparse.Namespace) -> None:
-    from monai_brainseg.weights import write_half_precision  # loads torch and MONAI, which take seconds
-
-    write_half_precision(arguments.checkpoint, arguments.output)
-    print(f"{arguments.output}: {arguments.output.stat().st_size / 2**20:.1f} MiB")
-
-
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "phantom",
@@ -365,6 +344,9 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="where no spacing is known, do not bring a head of another size to that of the training data",
     )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
+    parser.add_argument(
+        "--engine", choices=("torch", "onnxruntime"), default="torch", help="onnxruntime: a little faster on a CPU"
+    )
     parser.set_defaults(call=_predict)
 
 
@@ -382,7 +364,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     if found.left_out:
         some = ", ".join(str(file) for file in found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
         print(f"left out: {len(found.left_out)} files that are no FLAIR, pre- or post-contrast image: {some}")
-    names = ("bundle", "recipe", "tta", "operating_point", "probability", "uncertainty", "keep_scale", "device")
+    names = ("bundle", "recipe", "tta", "operating_point", "probability", "uncertainty", "keep_scale", "device", "engine")
     options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})
     bad = predict(found, arguments.output, options, sys.argv)
     count = len(found.scans) + len(found.bad)

@@ -59,6 +59,7 @@ class Options:
         uncertainty: also write the map of entropy, and say a confidence.
         keep_scale: take a pixel for a millimetre where the spacing is unknown, however large the head is.
         device: "cpu", "cuda", "cuda:1"; a GPU if there is one where it is None.
+        engine: what computes the network, "torch" or, on the CPU, "onnxruntime".
     """
 
     bundle: str = "brainseg_unet"
@@ -70,6 +71,7 @@ class Options:
     uncertainty: bool = False
     keep_scale: bool = False
     device: str | None = None
+    engine: str = "torch"
 
 
 def predict(
@@ -97,14 +99,14 @@ def predict(
         InputError: weights, bundle or device cannot be used, or the folder cannot be written to.
     """
     rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    (bundle, overlay), device = _find_network(options), _choose_device(options.device)
+    (bundle, overlay), device = _find_network(options), _choose_device(options.device, options.engine)
     options = replace(options, bundle=str(bundle))
     files = options.checkpoints or (bundle / "models" / "model.pt",)
     # Balanced is what a bundle does by itself, also one that has no operating points.
     overrides: dict[str, Any] = {"flip": True} if options.tta else {}
     if options.operating_point != "balanced":
         overrides["operating_point"] = options.operating_point
-    segmenter = load_bundle(bundle, files, device, overrides, overlay)
+    segmenter = load_bundle(bundle, files, device, overrides, overlay, options.engine)
     checkpoints = [describe_checkpoint(file) for file in files]
     settings = {
         "bundle": bundle.resolve().name,
@@ -112,6 +114,7 @@ def predict(
         "weights": [checkpoint["sha256"] for checkpoint in checkpoints],
         **{name: vars(options)[name] for name in _DECISIVE},
         **({"recipe": overlay} if overlay else {}),
+        **({"engine": options.engine} if options.engine != "torch" else {}),  # single voxels may differ
     }
     write_run(output, checkpoints, command, str(device))
     bad = dict(found.bad) if rank == 0 else {}
@@ -239,8 +242,12 @@ def _move_in(folder: Path, output: Path, case: str) -> list[str]:
     return names
 
 
-def _choose_device(name: str | None) -> torch.device:
+def _choose_device(name: str | None, engine: str) -> torch.device:
     """Return the device that is asked for; else this process's GPU, or the CPU where there is none."""
+    if engine == "onnxruntime":
+        if name not in (None, "cpu"):
+            raise InputError(f"--device {name}: onnxruntime computes on the CPU here; leave out one of the two")
+        return torch.device("cpu")
     if name is None:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -15,11 +15,13 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import ImageReader
 
+from monai_brainseg.engines import OnnxNetwork
 from monai_brainseg.ensembles import MeanNetwork
 from monai_brainseg.errors import InputError
 from monai_brainseg.recipes import lay_over
 from monai_brainseg.runs import check_checkpoint
 from monai_brainseg.volumes import SEQUENCES, Volume
+from monai_brainseg.weights import read_checkpoint
 
 _CONFIG = Path("configs") / "inference.yaml"
 _IN_MEMORY = "study"
@@ -148,6 +150,7 @@ def load_bundle(
     device: torch.device,
     overrides: Mapping[str, Any],
     overlay: Mapping[str, Any] | None = None,
+    engine: str = "torch",
 ) -> Segmenter:
     """Load a bundle's components and its weights; of several the probabilities are averaged.
 
@@ -157,9 +160,10 @@ def load_bundle(
         device: where the network runs.
         overrides: ids of ``inference.yaml`` and values.
         overlay: a recipe's ids and values, laid over the config before.
+        engine: what computes the network, "torch" or, on the CPU alone, "onnxruntime".
 
     Raises:
-        InputError: weights are missing or another network's, or the bundle lacks an id.
+        InputError: weights are missing or another network's, the bundle lacks an id, or the engine is not there.
     """
     _hush_libraries()
     parser = lay_over(ConfigParser.load_config_file(bundle / _CONFIG), overlay or {})
@@ -173,7 +177,9 @@ def load_bundle(
     for index, step in enumerate(parser["preprocessing"]["transforms"]):
         if isinstance(step, dict) and step["_target_"] == "LoadImaged":
             parser.update({f"preprocessing::transforms::{index}::reader": reader})
-    network = _load_network(parser.get_parsed_content("network_def"), checkpoints).to(device).eval()
+    network = _load_weights(parser.get_parsed_content("network_def"), checkpoints).to(device).eval()
+    if engine == "onnxruntime":
+        network = OnnxNetwork(network)
     inferer = parser.get_parsed_content("inferer")
     windows = parser.get_parsed_content("slice_inferer") if "slice_inferer" in parser else inferer
     preprocessing, postprocessing = map(parser.get_parsed_content, ("preprocessing", "postprocessing"))
@@ -187,10 +193,20 @@ def _hush_libraries() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def _load_network(network: torch.nn.Module, checkpoints: Sequence[Path]) -> torch.nn.Module:
+def load_network(bundle: Path, checkpoints: Sequence[Path]) -> torch.nn.Module:
+    """Return a bundle's network alone with its weights, on the CPU and in evaluation mode; of several their mean.
+
+    Raises:
+        InputError: weights are missing or another network's.
+    """
+    parser = ConfigParser(ConfigParser.load_config_file(bundle / _CONFIG))
+    return _load_weights(parser.get_parsed_content("network_def"), checkpoints).eval()
+
+
+def _load_weights(network: torch.nn.Module, checkpoints: Sequence[Path]) -> torch.nn.Module:
     for file in checkpoints:
         check_checkpoint(file, network)
-    states = [torch.load(file, map_location="cpu", weights_only=True)["model"] for file in checkpoints]
+    states = [read_checkpoint(file)["model"] for file in checkpoints]
     if len(states) == 1:
         network.load_state_dict(states[0])
         return network

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +14,13 @@ import torch
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 
+SEEN = "seen.json"  # beside a bare state dict, as the model zoo has them: {"sha256": of that file, "seen": hashes}
+
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return what a file of weights holds, on the CPU; nothing in it is executed.
+
+    A bare state dict, the model zoo's form, is taken too; whom it has seen is read from ``seen.json`` beside it.
 
     Raises:
         InputError: the file is not there or holds no weights of ours.
@@ -23,6 +29,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no weights there; train some by `run training`, or name a file by --checkpoint")
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if "model" not in content:
+            content = {"model": content, **_read_seen(path)}
         if all(isinstance(value, torch.Tensor) for value in content["model"].values()):
             return content
     except (
@@ -37,6 +45,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ) as error:
         raise InputError(f"{path}: is no checkpoint of ours ({type(error).__name__}); name another") from error
     raise InputError(f"{path}: is no checkpoint of ours (what is no tensor is among its weights); name another")
+
+
+def _read_seen(path: Path) -> dict[str, Any]:
+    """Return ``{"seen": hashes}`` of ``seen.json`` if it speaks of this very file, else nothing."""
+    beside = path.with_name(SEEN)
+    if not beside.is_file():
+        return {}
+    content = json.loads(beside.read_text())
+    return {"seen": content["seen"]} if content["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() else {}
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:

@@ -1,0 +1,131 @@
+"""How fast a bundle's network is by PyTorch, TorchScript and ONNX Runtime on this CPU, and whether masks stay the same.
+
+    python benchmarks/engines.py data/lgg --output engines.json
+
+Times the forward of a full batch of windows, and whole studies from file to mask, with the engines in turn within one
+process, so that ratios hold on a machine that others use too. Ratios are PyTorch's time by the engine's: above 1 the
+engine is faster. Dice is that of each engine's masks with PyTorch's, over the studies: least and mean. bfloat16 is
+shown for comparison: it is another precision, and no option of `brainseg predict`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_brainseg.bundle_folders import find_bundle
+from monai_brainseg.cases import find_own, read_images
+from monai_brainseg.exports import export
+from monai_brainseg.segmenting import Segmenter, load_bundle
+from monai_brainseg.studies import find_scans
+
+
+class HalfPrecision(torch.nn.Module):
+    """A network under bfloat16 autocast."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the answer in float32."""
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            answer: torch.Tensor = self.network(images).float()
+        return answer
+
+
+def make_segmenters(bundle: str, checkpoint: Path | None) -> dict[str, Segmenter]:
+    """Return one for each engine."""
+    folder = find_bundle(bundle, "inference.yaml")
+    files = [checkpoint or folder / "models" / "model.pt"]
+    device = torch.device("cpu")
+    made = {name: load_bundle(folder, files, device, {}) for name in ("torch", "torchscript", "bfloat16")}
+    with tempfile.TemporaryDirectory() as temporary:
+        export("torchscript", bundle, checkpoint, Path(temporary) / "model.ts")
+        made["torchscript"].network = torch.jit.load(Path(temporary) / "model.ts").eval()
+    made["bfloat16"].network = HalfPrecision(made["bfloat16"].network)
+    return {**made, "onnxruntime": load_bundle(folder, files, device, {}, "onnxruntime")}
+
+
+def time_in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each call in each round, after one that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
+            begun = time.perf_counter()
+            call()
+            if turn:
+                seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def compare(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Return each engine's median seconds, and the median over rounds of PyTorch's time by its own."""
+    return {
+        name: {
+            "seconds": statistics.median(each),
+            "ratio": statistics.median(one / own for one, own in zip(seconds["torch"], each, strict=True)),
+        }
+        for name, each in seconds.items()
+    }
+
+
+def measure_studies(segmenters: dict[str, Segmenter], dataset: Path, count: int, rounds: int) -> dict[str, Any]:
+    """Time studies from file to mask, and compare the masks."""
+    scans = find_scans([dataset], naming=None, part="test", fold=None, series=None, leave_out=None).scans[:count]
+    masks: dict[tuple[str, str], torch.Tensor] = {}
+
+    def segment(name: str) -> None:
+        for scan in scans:
+            mask = segmenters[name].segment(find_own(read_images(scan.case))).mask
+            masks[name, scan.case.patient] = torch.from_numpy(mask)
+
+    results: dict[str, Any] = compare(time_in_turn({name: partial(segment, name) for name in segmenters}, rounds))
+    for name in segmenters:
+        dice = []
+        for scan in scans:
+            one, other = masks["torch", scan.case.patient], masks[name, scan.case.patient]
+            whole = int(one.sum() + other.sum())
+            dice.append(2 * int((one & other).sum()) / whole if whole else 1.0)
+        results[name] |= {"least_dice": min(dice), "mean_dice": statistics.mean(dice)}
+    return {"studies": len(scans), "engines": results}
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, help="a prepared folder; its test part is segmented")
+    parser.add_argument("--bundle", default="brainseg_unet")
+    parser.add_argument("--checkpoint", type=Path, help="default: the bundle's own")
+    parser.add_argument("--studies", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=Path("engines.json"))
+    arguments = parser.parse_args()
+    segmenters = make_segmenters(arguments.bundle, arguments.checkpoint)
+    images = torch.rand(16, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    calls = {name: partial(each.network, images) for name, each in segmenters.items()}
+    with torch.inference_mode():
+        forward = compare(time_in_turn(calls, 2 * arguments.rounds))
+    record = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "threads": torch.get_num_threads(),
+        "forward_16_windows_of_128x128": forward,
+        **measure_studies(segmenters, arguments.dataset, arguments.studies, arguments.rounds),
+    }
+    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Weights in other forms answer as the network does, on real slices too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from bundle_runs import CONFIGS, build
+from fixed_bundles import (
+    BRIGHT,
+    NARROW_UNET,
+    bright_state,
+    dice,
+    draw_phantom,
+    make_bundle,
+    random_state,
+    read_mask,
+    save_flair,
+    save_weights,
+)
+from monai.bundle import ConfigParser
+
+from monai_brainseg import engines
+from monai_brainseg.cases import find_own, read_images
+from monai_brainseg.cli import main
+from monai_brainseg.engines import OnnxNetwork
+from monai_brainseg.segmenting import load_bundle, load_network
+from monai_brainseg.studies import find_scans
+
+BUNDLE = CONFIGS.parent
+SHAPES = [(1, 3, 16, 16), (5, 3, 48, 32), (2, 3, 80, 112)]
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a small U-Net of random weights."""
+    folder = tmp_path_factory.mktemp("bundles") / "narrow"
+    return make_bundle(folder, NARROW_UNET, random_state(NARROW_UNET, 3))
+
+
+def export(*words: object) -> None:
+    assert main(["export", *map(str, words)]) == 0
+
+
+def test_torchscript_answers_as_the_network_and_carries_metadata_and_config(narrow: Path, tmp_path: Path) -> None:
+    export("--bundle", narrow, "--format", "torchscript", "--output", tmp_path / "model.ts")
+    found = {"metadata.json": "", "inference.json": ""}
+    script = torch.jit.load(tmp_path / "model.ts", _extra_files=found).eval()
+    network = load_network(narrow, [narrow / "models/model.pt"])
+    for shape in SHAPES:
+        images = torch.rand(shape)
+        with torch.inference_mode():
+            torch.testing.assert_close(script(images), network(images))
+    assert json.loads(found["metadata.json"])["version"]
+    assert json.loads(found["inference.json"])["network_def"]["channels"] == NARROW_UNET["channels"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.ts"]
+
+
+def test_onnx_takes_any_number_and_size_of_images_and_answers_as_the_network(narrow: Path, tmp_path: Path) -> None:
+    import onnxruntime
+
+    file = tmp_path / "model.onnx"
+    weights = save_weights(tmp_path / "other.pt", random_state(NARROW_UNET, 4))
+    export(weights, "--bundle", narrow, "--format", "onnx", "--output", file)
+    onnx.checker.check_model(file, full_check=True)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert [(each.name, each.shape) for each in (*session.get_inputs(), *session.get_outputs())] == [
+        ("image", ["batch", 3, "height", "width"]),
+        ("pred", ["batch", 2, "height", "width"]),
+    ]
+    network = load_network(narrow, [weights])
+    for shape in SHAPES:
+        images = torch.rand(shape)
+        with torch.inference_mode():
+            torch.testing.assert_close(
+                torch.from_numpy(session.run(None, {"image": images.numpy()})[0]), network(images), atol=1e-4, rtol=1e-4
+            )
+    told = {each.key: each.value for each in onnx.load(file).metadata_props}
+    assert "CC BY-NC-SA" in told["license"]
+    assert told["bundle"] == "narrow"
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_masks_of_real_slices_are_the_same_by_torchscript_and_onnx(
+    real_patients: Callable[[int], Path], tmp_path: Path
+) -> None:
+    export("--format", "torchscript", "--output", tmp_path / "model.ts")
+    weights = [BUNDLE / "models" / "model.pt"]
+    plain, script, runtime = (load_bundle(BUNDLE, weights, torch.device("cpu"), {}) for _ in range(3))
+    script.network = torch.jit.load(tmp_path / "model.ts").eval()
+    runtime.network = OnnxNetwork(runtime.network)
+    scans = find_scans([real_patients(3)], naming=None, part="test", fold=None, series=None, leave_out=None).scans
+    assert len(scans) == 3
+    for scan in scans:
+        images = find_own(read_images(scan.case))
+        truth = plain.segment(images).mask
+        assert truth.sum() > 500
+        for other in (script, runtime):
+            assert dice(other.segment(images).mask, truth) >= 0.999
+
+
+def test_predict_by_onnxruntime_gives_the_same_masks_and_says_so(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bright", BRIGHT, bright_state())
+    for seed in range(2):
+        save_flair(draw_phantom(48, seed=seed), tmp_path / "in" / f"s{seed}.nii.gz")
+    for engine in ("torch", "onnxruntime"):
+        words = ["predict", str(tmp_path / "in"), "--bundle", str(bundle), "--engine", engine]
+        assert main([*words, "--output", str(tmp_path / engine)]) == 0
+        for seed in range(2):
+            mask, other = (read_mask(tmp_path / each / f"s{seed}.nii.gz") > 0 for each in ("torch", engine))
+            assert mask.any()
+            assert dice(mask, other) >= 0.999
+    records = [json.loads((tmp_path / engine / "run.json").read_text()) for engine in ("torch", "onnxruntime")]
+    assert [each["cases"][0]["settings"].get("engine") for each in records] == [None, "onnxruntime"]
+
+
+def test_onnxruntime_and_a_gpu_exclude_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = save_flair(draw_phantom(48), tmp_path / "scan.nii.gz")
+    words = ["predict", str(source), "--engine", "onnxruntime", "--device", "cuda", "--output", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert "--device cuda: onnxruntime computes on the CPU" in capsys.readouterr().err
+
+
+def test_overlay_for_tensorrt_segments_by_the_engine_that_it_loads(
+    prepared_phantoms: Path, narrow: Path, tmp_path: Path
+) -> None:
+    """Without a GPU: TorchScript stands where the engine would, and torch_tensorrt's import is left out."""
+    overlay = ConfigParser.load_config_file(CONFIGS / "inference_trt.yaml")
+    assert overlay.pop("+imports") == ["$import torch_tensorrt"]
+    export("--bundle", narrow, "--format", "torchscript", "--output", narrow / "models" / "model_trt.ts")
+    options = {"patch_size": [32, 32], "remove_small": False, "bundle_root": str(narrow)}
+    plain = {"network_def": NARROW_UNET}
+    for output, changes in (("plain", plain), ("engine", {name.replace("::", "#"): v for name, v in overlay.items()})):
+        build("inference.yaml", "infer", prepared_phantoms, tmp_path / output, **options, **changes).run()
+    files = sorted((tmp_path / "plain").glob("*.nii.gz"))
+    assert len(files) == 2
+    for file in files:
+        mask = read_mask(file)
+        assert mask.any()
+        assert np.array_equal(mask, read_mask(tmp_path / "engine" / file.name))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.pt", "--format", "onnx", "--output", "{}/a.onnx"], "nowhere.pt: no weights there"),
+        (["--bundle", "nothing", "--format", "onnx", "--output", "{}/a.onnx"], "--bundle nothing: no bundle"),
+        (["--format", "torchscript", "--output", "{}/a.pt"], "is named .ts"),
+        (["--format", "bundle", "--output", "{}"], "is a folder"),
+        (["{}/other.pt", "--format", "torchscript", "--output", "{}/a.ts"], "weights of another network"),
+        (["{}/other.pt", "--format", "onnx", "--output", "{}/other.pt"], "is the file itself"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_leave_no_file(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_weights(tmp_path / "other.pt", bright_state())
+    assert main(["export", *(word.format(tmp_path) for word in words)]) == 1
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
+
+
+def test_without_the_extra_a_line_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    assert main(["export", "--format", "onnx", "--output", str(tmp_path / "a.onnx")]) == 1
+    assert "onnx: the package is not there; pip install '.[onnx]'" in capsys.readouterr().err
