@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_brainseg import __version__
+from monai_brainseg.doctor import add_doctor
 from monai_brainseg.errors import InputError
 from monai_brainseg.groupings import Found
 from monai_brainseg.layouts import LAYOUTS
@@ -23,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_benchmark(commands)
     _add_check(commands)
+    add_doctor(commands)
     _add_evaluate(commands)
     _add_export(commands)
     _add_label(commands)

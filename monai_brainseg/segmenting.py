@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import ImageReader
 
+from monai_brainseg.commands import load_config
 from monai_brainseg.ensembles import MeanNetwork
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs import check_checkpoint
@@ -146,6 +147,8 @@ def load_bundle(
 ) -> Segmenter:
     """Load a bundle's components and its weights; of several the probabilities are averaged.
 
+    What the bundle's config names is run, as by MONAI: load those alone that you trust, `brainseg doctor` lists it.
+
     Args:
         bundle: its folder.
         checkpoints: files of weights, at least one.
@@ -156,7 +159,7 @@ def load_bundle(
         InputError: weights are missing or another network's, or the bundle lacks an id.
     """
     _hush_libraries()
-    parser = ConfigParser(ConfigParser.load_config_file(bundle / _CONFIG))
+    parser = ConfigParser(load_config(bundle / _CONFIG))
     needed = ("network_def", "preprocessing", "inferer", "postprocessing", *(name.split("::")[0] for name in overrides))
     for name in needed:
         if name not in parser:
