@@ -9,6 +9,7 @@ from pathlib import Path
 
 from monai_brainseg import __version__
 from monai_brainseg.cli_export import add_export
+from monai_brainseg.doctor import add_doctor
 from monai_brainseg.errors import InputError
 from monai_brainseg.groupings import Found
 from monai_brainseg.layouts import LAYOUTS
@@ -24,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_benchmark(commands)
     _add_check(commands)
+    add_doctor(commands)
     _add_evaluate(commands)
     add_export(commands)
     _add_label(commands)
@@ -364,7 +366,17 @@ def _predict(arguments: argparse.Namespace) -> None:
     if found.left_out:
         some = ", ".join(str(file) for file in found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
         print(f"left out: {len(found.left_out)} files that are no FLAIR, pre- or post-contrast image: {some}")
-    names = ("bundle", "recipe", "tta", "operating_point", "probability", "uncertainty", "keep_scale", "device", "engine")
+    names = (
+        "bundle",
+        "recipe",
+        "tta",
+        "operating_point",
+        "probability",
+        "uncertainty",
+        "keep_scale",
+        "device",
+        "engine",
+    )
     options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})
     bad = predict(found, arguments.output, options, sys.argv)
     count = len(found.scans) + len(found.bad)

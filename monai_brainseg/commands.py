@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from pathlib import Path
@@ -23,6 +23,8 @@ from monai_brainseg.errors import InputError
 
 # Arguments of monai.bundle's `run` itself; everything else on its command line is an override.
 RUN_ARGUMENTS = {"run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"}
+
+_MOST_VALUES = 100_000
 
 # Ids that monai.bundle looks for by itself.
 MONAI_IDS = {"imports", "initialize", "finalize", "run"}
@@ -118,11 +120,20 @@ def load_config(file: Path) -> dict[str, Any]:
     """
     try:
         content = ConfigParser.load_config_file(file)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        _count_values(content, iter(range(_MOST_VALUES)))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file}: is no config ({' '.join(str(error).split())}); mend it") from error
     if not isinstance(content, dict):
         raise InputError(f"{file}: holds no ids and values, such as `epochs: 10`; an empty overlay is {{}}")
     return content
+
+
+def _count_values(value: Any, left: Iterator[int]) -> None:
+    """Refuse what a few lines of YAML can unfold to without end by naming one thing again and again."""
+    if next(left, None) is None:
+        raise ValueError(f"it unfolds to more than {_MOST_VALUES} values")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _count_values(each, left)
 
 
 def _is_known(name: str, config: ConfigParser) -> bool:

@@ -10,6 +10,7 @@ import pickle
 import signal
 import threading
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -25,7 +26,7 @@ from monai.handlers import EarlyStopHandler
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import clear_unfinished
 from monai_brainseg.ranks import claim_last_word, say_last_word
-from monai_brainseg.weights import write_checkpoint
+from monai_brainseg.weights import check_whole, write_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -163,8 +164,9 @@ class Checkpoints:
 
     def _load(self, engine: Engine) -> None:
         try:
+            check_whole(self.last)
             state = torch.load(self.last, map_location=engine.state.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, EOFError, LookupError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
             raise InputError(
                 f"{self.last}: cannot be read; delete it, and training starts from the beginning"
             ) from error

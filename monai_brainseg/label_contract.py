@@ -44,12 +44,13 @@ class Breach:
         return f"{self.file}: {self.problem}; {self.remedy}"
 
 
-def check_contract(bundle: Path, *, served: bool = True) -> list[Breach]:
+def check_contract(bundle: Path, *, served: bool = True, weights: bool = True) -> list[Breach]:
     """Return what keeps a MONAI Label server from serving and training a bundle.
 
     Args:
         bundle: its folder.
         served: it lies in an app, as ``APP/model/NAME``; False leaves out what ``brainseg label install`` sees to.
+        weights: compare the weights with ``network_def``, which makes the network and so runs what the config names.
     """
     return [
         *_check_name(bundle),
@@ -57,7 +58,7 @@ def check_contract(bundle: Path, *, served: bool = True) -> list[Breach]:
         *_check_inference(bundle),
         *_check_training(bundle, served),
         *_check_overlay(bundle / "configs" / "multi_gpu_train.yaml"),
-        *_check_weights(bundle),
+        *_check_weights(bundle, weights),
     ]
 
 
@@ -190,7 +191,7 @@ def _check_overlay(file: Path) -> Iterator[Breach]:
             )
 
 
-def _check_weights(bundle: Path) -> Iterator[Breach]:
+def _check_weights(bundle: Path, compared: bool) -> Iterator[Breach]:
     models = bundle / "models"
     others = [file.name for file in sorted(models.glob("*.pt")) if file.name != "model.pt"]
     if others:
@@ -204,7 +205,7 @@ def _check_weights(bundle: Path) -> Iterator[Breach]:
             )
         return
     content, _ = _load(bundle / "configs" / "inference.yaml")
-    if content is None or "network_def" not in content:
+    if content is None or "network_def" not in content or not compared:
         return
     try:
         check_checkpoint(models / "model.pt", ConfigParser(content).get_parsed_content("network_def"))

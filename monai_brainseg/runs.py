@@ -26,9 +26,11 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
+from monai_brainseg.advice import ERROR
 from monai_brainseg.commands import Command, check_command, count_given, read_command
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
+from monai_brainseg.machine_checks import check_start
 from monai_brainseg.provenance import RECORD, describe_checkpoint, describe_machine, judge, merge_checkpoints
 from monai_brainseg.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
 from monai_brainseg.splits import read_datalist, select_items
@@ -54,6 +56,7 @@ def start_run(
 ) -> None:
     """Check the command that started this process and the data it names, then record it in ``output_dir``.
 
+    What is cheap to find out of the machine is said too: an error of ``machine_checks.check_start`` ends the run.
     Writes ``config.yaml`` (the configs merged with the overrides: it runs again by itself) and ``run.json`` (command,
     versions, date). Leaves the process with one line and exit code 1 where something is wrong with what was asked.
     Of several processes, rank 0 alone writes and logs.
@@ -83,6 +86,7 @@ def start_run(
         if checkpoint is not None and network is not None:
             check_checkpoint(Path(checkpoint), network)
         if int(os.environ.get("RANK", "0")) == 0:
+            _check_machine(command, Path(output_dir), Path(datalist) if given is None and part is None else None)
             scored = select_items(Path(datalist), part, fold) if part is not None else []
             weights = (
                 _describe_weights(Path(checkpoint), scored, allow_seen, Path(output_dir))
@@ -152,6 +156,17 @@ def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> 
         validation = sum(item["fold"] == fold for item in listed["training"])
         training = len(listed["training"]) - validation
         check_shares(training, training if fold == NO_FOLD else validation, batch_size)
+
+
+def _check_machine(command: Command, output_dir: Path, datalist: Path | None) -> None:
+    """Refuse a machine on which the run would fail, and warn where it may."""
+    config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
+    config.update(dict(command.overrides))
+    items = [] if datalist is None else read_datalist(datalist, check_files=False)["training"]
+    for advice in check_start(output_dir, items, config.get()):
+        if advice.level == ERROR:
+            raise InputError(f"{advice.where}: {advice.what}; {advice.remedy}")
+        logging.getLogger(__name__).warning("%s", advice)
 
 
 def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:

@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import ImageReader
 
+from monai_brainseg.commands import load_config
 from monai_brainseg.engines import OnnxNetwork
 from monai_brainseg.ensembles import MeanNetwork
 from monai_brainseg.errors import InputError
@@ -154,6 +155,8 @@ def load_bundle(
 ) -> Segmenter:
     """Load a bundle's components and its weights; of several the probabilities are averaged.
 
+    What the bundle's config names is run, as by MONAI: load those alone that you trust, `brainseg doctor` lists it.
+
     Args:
         bundle: its folder.
         checkpoints: files of weights, at least one.
@@ -166,7 +169,7 @@ def load_bundle(
         InputError: weights are missing or another network's, the bundle lacks an id, or the engine is not there.
     """
     _hush_libraries()
-    parser = lay_over(ConfigParser.load_config_file(bundle / _CONFIG), overlay or {})
+    parser = lay_over(load_config(bundle / _CONFIG), overlay or {})
     needed = ("network_def", "preprocessing", "inferer", "postprocessing", *(name.split("::")[0] for name in overrides))
     for name in needed:
         if name not in parser:
@@ -199,7 +202,7 @@ def load_network(bundle: Path, checkpoints: Sequence[Path]) -> torch.nn.Module:
     Raises:
         InputError: weights are missing or another network's.
     """
-    parser = ConfigParser(ConfigParser.load_config_file(bundle / _CONFIG))
+    parser = ConfigParser(load_config(bundle / _CONFIG))
     return _load_weights(parser.get_parsed_content("network_def"), checkpoints).eval()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -14,6 +15,8 @@ import tifffile
 
 SLICE_ENDINGS = (".tif", ".tiff", ".png")
 _LZW = 5
+# What a damaged header claims must not fill the memory; no slice is as large.
+_MOST_VALUES = 2**28
 _PNG_END = b"IEND\xaeB`\x82"
 # ITK loads its parts when they are first named; a second thread would find them half loaded.
 _ITK = Lock()
@@ -51,6 +54,8 @@ def _decode_tif(path: Path) -> np.ndarray:
         if len(file.pages) != 1:
             raise ValueError(f"it holds {len(file.pages)} pages, not one slice")
         page = file.pages[0]
+        if page.size > _MOST_VALUES:
+            raise ValueError(f"it claims {'x'.join(map(str, page.shape))} pixels")
         # Decoders fill what a truncated file lacks with zeros.
         if max(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)) > path.stat().st_size:
             raise ValueError("its pixels end before they should")
@@ -80,6 +85,8 @@ def _decode_alone(path: Path) -> np.ndarray:
         raise ValueError("it is no image")
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
+    if math.prod(reader.GetDimensions(axis) for axis in range(reader.GetNumberOfDimensions())) > _MOST_VALUES:
+        raise ValueError("it claims more pixels than a slice has")
     channels = reader.GetNumberOfComponents()
     # ITK's wheel has no 16-bit colours; float32 holds every 8- and 16-bit value exactly.
     pixel = itk.F if channels == 1 else itk.Vector[itk.F, channels]

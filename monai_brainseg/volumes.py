@@ -6,6 +6,7 @@ import errno
 import gzip
 import hashlib
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ _SLICES_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 _NIFTI_DTYPES = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float16": "float32"}
 _NIFTI_ENDINGS = (".nii.gz", ".nii")
 _GZIP_LEVEL = 6
+_CHUNK = 2**20
+# 1024 voxels a side in float32: no head is larger, and what a damaged header claims must not fill the memory.
+_LARGEST = 2**32
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,10 @@ def read_nifti(path: Path) -> Volume:
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     try:
+        _check_whole(path)
         image = nib.load(path)
+        if math.prod(image.shape) * image.get_data_dtype().itemsize > _LARGEST:
+            raise ValueError(f"its header claims {'x'.join(map(str, image.shape))} voxels")
         voxels = np.asanyarray(image.dataobj)
         affine, unit = np.asarray(image.affine, dtype=np.float64), image.header.get_xyzt_units()[0]
     except Exception as error:  # nibabel and zlib raise a dozen kinds on a damaged file
@@ -107,6 +114,17 @@ def read_nifti(path: Path) -> Volume:
         raise InputError(f"{path}: its affine cannot be inverted; convert it again from the original images")
     native = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
     return Volume(native, affine, spacing_known=unit == "mm")
+
+
+def _check_whole(path: Path) -> None:
+    """Read a compressed file to its end, where its checksum is: nibabel stops before, and damage goes unnoticed."""
+    if path.name.endswith(".gz"):
+        size = 0
+        with gzip.open(path) as stream:
+            while chunk := stream.read(_CHUNK):
+                size += len(chunk)
+                if size > _LARGEST + _CHUNK:
+                    raise ValueError(f"it unpacks to more than {_LARGEST / 2**30:.0f} GiB")
 
 
 def write_nifti(volume: Volume, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no weights there; train some by `run training`, or name a file by --checkpoint")
     try:
+        check_whole(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if "model" not in content:
             content = {"model": content, **_read_seen(path)}
+        seen = content.get("seen") or []
+        if not (isinstance(seen, list) and all(isinstance(each, str) for each in seen)):
+            raise ValueError("what its weights have seen is no list of hashes")
         if all(isinstance(value, torch.Tensor) for value in content["model"].values()):
             return content
     except (
@@ -41,6 +46,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         TypeError,
         ValueError,
         AttributeError,
+        AssertionError,
+        zipfile.BadZipFile,
         pickle.UnpicklingError,
     ) as error:
         raise InputError(f"{path}: is no checkpoint of ours ({type(error).__name__}); name another") from error
@@ -54,6 +61,17 @@ def _read_seen(path: Path) -> dict[str, Any]:
         return {}
     content = json.loads(beside.read_text())
     return {"seen": content["seen"]} if content["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() else {}
+
+
+def check_whole(path: Path) -> None:
+    """Compare a file that torch wrote with its checksums, which torch itself does not look at.
+
+    Raises:
+        zipfile.BadZipFile: it was damaged since, or is of another form.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:

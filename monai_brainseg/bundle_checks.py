@@ -1,0 +1,178 @@
+"""Is a bundle fit to run? The model zoo's rules, MONAI's properties, MONAI Label's contract, versions, overlays."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_brainseg.advice import ERROR, NOTE, WARNING, Advice
+from monai_brainseg.bundle_code import list_code
+from monai_brainseg.commands import Command, check_command, load_config
+from monai_brainseg.errors import InputError
+from monai_brainseg.label_contract import check_contract
+
+# What the model zoo's verify_bundle.py and its guide for contributors ask for, and the schema of 2024-07-25.
+_FILES = ("configs/metadata.json", "LICENSE", "docs/README.md", "configs/inference.yaml")
+_METADATA = (
+    "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task", "description",
+    "authors", "copyright", "network_data_format",
+)  # fmt: skip
+_KINDS = {"train.yaml": "train", "evaluate.yaml": "infer", "inference.yaml": "infer"}
+_FRAMEWORKS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
+
+
+class _Unread(ConfigWorkflow):
+    """A workflow whose properties are looked up and not made, so that MONAI's own check runs no code of the config."""
+
+    def _get_property(self, name: str, property: dict) -> Any:  # noqa: A002 - MONAI's name
+        try:
+            found = self._get_prop_id(name, property)
+        except KeyError as error:
+            raise AttributeError(name) from error
+        return None if found is None else self.parser[found]
+
+
+def check_bundle(bundle: Path) -> list[Advice]:
+    """Return what is wrong with a bundle; its network is made only where its code is all monai's, torch's or ours.
+
+    Args:
+        bundle: its folder.
+    """
+    found = [*_check_files(bundle), *_check_metadata(bundle / "configs" / "metadata.json")]
+    for name, kind in _KINDS.items():
+        if (bundle / "configs" / name).is_file():
+            found += _check_properties(bundle / "configs" / name, kind)
+    harmless = not any(
+        code.place.startswith("network_def") for code in list_code(_load(bundle / "configs/inference.yaml"))
+    )
+    if not harmless:
+        remedy = "look through the code listed below first"
+        found.append(Advice(WARNING, bundle, "network_def runs code from outside: weights not compared", remedy))
+    found += [
+        Advice(ERROR, breach.file, breach.problem, breach.remedy)
+        for breach in check_contract(bundle, served=False, weights=harmless)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def list_bundle_code(bundle: Path) -> list[str]:
+    """Return a line for each ``_target_`` and expression in a bundle's configs outside monai, torch and ours."""
+    base = _load(bundle / "configs" / "train.yaml")
+    lines = []
+    for file in sorted(file for ending in ("yaml", "json") for file in (bundle / "configs").glob(f"*.{ending}")):
+        if file.name == "metadata.json":
+            continue
+        found = list_code(_load(file), base)
+        imports = [code.names[0] for code in found if code.place.lstrip("+").startswith("imports::")]
+        lines += [f"{file.name}: imports {', '.join(imports)}"] if imports else []
+        lines += [f"{file.name}: {code}" for code in found if not code.place.lstrip("+").startswith("imports::")]
+    return lines
+
+
+def check_overlays(bundle: Path, folder: Path) -> list[Advice]:
+    """Return the overlays and recipes in ``folder`` that name an id which the bundle's ``train.yaml`` lacks.
+
+    ``NAME.evaluate.yaml`` is laid over ``evaluate.yaml``; the bundle's own ``multi_gpu_train.yaml`` is looked at too.
+    """
+    configs = bundle / "configs"
+    own = [file for file in [configs / "multi_gpu_train.yaml"] if file.is_file()]
+    found = []
+    for file in [*own, *sorted(folder.glob("*.yaml")), *sorted(folder.glob("recipes/*.yaml"))]:
+        base = configs / ("evaluate.yaml" if file.name.endswith(".evaluate.yaml") else "train.yaml")
+        try:
+            check_command(Command("training", (str(base), str(file)), {}))
+        except InputError as error:
+            where, _, problem = str(error).partition(": ")
+            found.append(Advice(ERROR, where, problem, f"mend it, or lay it over another bundle than {bundle.name}"))
+    return found
+
+
+def _check_files(bundle: Path) -> Iterator[Advice]:
+    for name in _FILES:
+        if not (bundle / name).is_file() and not (bundle / name).with_suffix(".json").is_file():
+            yield Advice(ERROR, bundle / name, "not there, and the model zoo asks for it", "add it")
+    if (bundle / "models").is_dir() and not (bundle / "docs" / "data_license.txt").is_file():
+        where = bundle / "docs" / "data_license.txt"
+        yield Advice(WARNING, where, "not there: weights carry the licence of their data", "write it")
+
+
+def _check_metadata(file: Path) -> Iterator[Advice]:
+    try:
+        metadata = json.loads(file.read_text(encoding="utf-8"))
+        changelog, number = dict(metadata.get("changelog") or {}), str(metadata.get("version"))
+        packages = {**dict(metadata.get("required_packages_version") or {})}
+        others = dict(metadata.get("optional_packages_version") or {})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        yield Advice(ERROR, file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
+        return
+    for key in _METADATA:
+        if key not in metadata:
+            yield Advice(ERROR, file, f"has no {key!r}, which the schema asks for", "add it")
+    if "required_packages_version" not in metadata:
+        yield Advice(ERROR, file, "has no 'required_packages_version'", "add it: NAME to version, or {}")
+    if number not in changelog:
+        yield Advice(ERROR, file, f"version {number} is not in its changelog", "say there what is new")
+    frameworks = {name: metadata[key] for key, name in _FRAMEWORKS.items() if key in metadata}
+    for name, wanted in {**frameworks, **packages}.items():
+        yield from check_version(name, str(wanted), str(file))
+    for name, wanted in others.items():
+        yield from (one for one in check_version(name, str(wanted), str(file)) if "not installed" not in one.what)
+
+
+def check_version(name: str, wanted: str, where: str) -> Iterator[Advice]:
+    """Yield what is to be said of a package that ``where`` names with the version it was tried with."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        here = version(name)
+    except PackageNotFoundError:
+        yield Advice(ERROR, where, f"{name} {wanted} is not installed", f"pip install '{name}'")
+        return
+    try:
+        have, want = Version(here).release, Version(wanted).release
+    except InvalidVersion:
+        yield Advice(ERROR, where, f"{name}: {wanted!r} is no version", "write one such as 1.2.3")
+        return
+    if have[:2] < want[:2]:
+        yield Advice(WARNING, where, f"{name} is {here}, older than {wanted}", f"pip install '{name}>={wanted}'")
+    elif have != want:
+        yield Advice(NOTE, where, f"{name} is {here}, tried with {wanted}", "nothing to do unless a run fails")
+
+
+def _check_properties(file: Path, kind: str) -> Iterator[Advice]:
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
+    metadata = file.with_name("metadata.json")
+    if not metadata.is_file():
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the other name for packages, which the model zoo asks for
+            workflow = _Unread(config_file=str(file), meta_file=str(metadata), logging_file=False, workflow_type=kind)
+        missing = workflow.check_properties() or []
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        yield Advice(ERROR, file, f"MONAI cannot read it ({' '.join(str(error).split())[:120]})", "mend it")
+        return
+    for name in missing:
+        id_ = workflow.properties[name]["id"] if workflow.properties else name
+        yield Advice(ERROR, file, f"MONAI asks for {name!r} as the id {id_!r}, and it is not there", "add it")
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        return load_config(file)
+    except (InputError, OSError):
+        return {}  # said by what reads it
+
+
+def read_settings(config: Mapping[str, Any] | Path) -> dict[str, Any]:
+    """Return the plain top-level values of a training config, which say how much work and memory it takes."""
+    content = ConfigParser.load_config_file(config) if isinstance(config, Path) else config
+    return {name: value for name, value in content.items() if isinstance(value, (int, float, list)) or name == "device"}

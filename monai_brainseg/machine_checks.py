@@ -1,0 +1,172 @@
+"""Is this machine fit for a training: disk, memory, GPU, loader processes, and how long and how much it will take."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from monai_brainseg.advice import ERROR, NOTE, WARNING, Advice
+from monai_brainseg.splits import Item
+
+GIB = 2**30
+# What a run writes besides its masks: weights, optimiser state and TensorBoard of the U-Net bundle are 0.3 GB.
+_DISK_LEAST, _DISK_ENOUGH = 64 * 2**20, GIB
+_SHARED_LEAST = GIB
+# A cached voxel on the network's grid: three channels in float16, a mask in uint8, an index in int32.
+_TRAINING_BYTES, _VALIDATION_BYTES = 3 * 2 + 1 + 4, 3 * 2
+# Libraries and one step of the U-Net bundle: 1.57 GiB of 68 patients less their 6 MB each (docs/results.md).
+BASE_BYTES = 1.2 * GIB
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a training reads and keeps.
+
+    Attributes:
+        training: volumes that are trained on.
+        validation: volumes that are validated on.
+        cache: bytes of what is kept in memory of both.
+    """
+
+    training: int
+    validation: int
+    cache: float
+
+
+def check_disk(folder: Path) -> Iterator[Advice]:
+    """Yield what is to be said of the disk that ``folder``, which may not be there yet, will be written to."""
+    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not os.access(place, os.W_OK):
+        yield Advice(ERROR, folder, "cannot be written to", "choose another --output_dir, or change its permissions")
+    free = shutil.disk_usage(place).free
+    if free < _DISK_ENOUGH:
+        level = ERROR if free < _DISK_LEAST else WARNING
+        yield Advice(level, folder, f"{free / 2**20:.0f} MiB of disk free", "free space, or choose another disk")
+
+
+def find_memory() -> tuple[int, int]:
+    """Return bytes of memory that are free and that there are, within the limit of a container."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
+    free, all_ = (int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
+    limit, used = (_read_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
+    if limit is not None and used is not None and limit < all_:
+        return min(free, max(0, limit - used)), limit
+    return free, all_
+
+
+def _take(settings: Mapping[str, Any], name: str, default: int) -> int:
+    value = settings.get(name, default)
+    return value if isinstance(value, int) else default  # an expression is MONAI's to work out
+
+
+def _read_number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def check_workers(count: int) -> Iterator[Advice]:
+    """Yield what is to be said of a number of loader processes."""
+    cores = len(os.sched_getaffinity(0))
+    if count > cores:
+        yield Advice(WARNING, f"--num_workers {count}", f"this process has {cores} cores", f"give {cores} or less")
+    shared = Path("/dev/shm")  # noqa: S108 - where loader processes hand over their batches
+    if count and shared.is_dir() and shutil.disk_usage(shared).free < _SHARED_LEAST:
+        free = shutil.disk_usage(shared).free / 2**20
+        yield Advice(WARNING, shared, f"{free:.0f} MiB free, through which loaders hand over", "--num_workers 0")
+
+
+def check_gpu() -> Iterator[Advice]:
+    """Yield a warning where there is a GPU of NVIDIA that torch cannot use."""
+    import torch
+
+    if not torch.cuda.is_available() and Path("/proc/driver/nvidia/version").is_file():
+        build = "is built for the CPU" if torch.version.cuda is None else f"is built for CUDA {torch.version.cuda}"
+        yield Advice(WARNING, "GPU", f"there is one, and this torch {build}", "install the build for your driver")
+
+
+def measure_load(items: Sequence[Item], settings: Mapping[str, Any]) -> Load:
+    """Read the headers of a datalist's training part and return what a training with these settings keeps.
+
+    Args:
+        items: entries of the training part.
+        settings: ``fold``, ``pixel_size``, ``patch_size`` and ``cache_num`` of the config.
+    """
+    fold, most = _take(settings, "fold", 0), _take(settings, "cache_num", 0)
+    kept = {True: [], False: []}  # type: dict[bool, list[float]]
+    for item in items:
+        kept[item.get("fold") == fold].append(_count_voxels(Path(item["image"][0]), settings))
+    bytes_ = sum(sorted(kept[False])[::-1][:most]) * _TRAINING_BYTES
+    bytes_ += sum(sorted(kept[True])[::-1][:most]) * _VALIDATION_BYTES
+    return Load(len(kept[False]), len(kept[True]), bytes_)
+
+
+def _count_voxels(file: Path, settings: Mapping[str, Any]) -> float:
+    """Return the voxels of a volume on the network's grid; only the header is read."""
+    try:
+        image = nib.load(file)
+        shape, spacing = np.array(image.shape[:3], float), np.array(image.header.get_zooms()[:3], float)
+    except Exception:  # said by the check of the files
+        return 0.0
+    pixel, patch = settings.get("pixel_size", 1.0), settings.get("patch_size", [0, 0])
+    plane = shape[:2] * spacing[:2] / (pixel if isinstance(pixel, (int, float)) else 1.0)
+    plane = np.maximum(plane, patch) if isinstance(patch, (list, tuple)) else plane
+    return float(plane.prod() * shape[2])
+
+
+def check_memory(load: Load, step: float = 0.0) -> Iterator[Advice]:
+    """Yield what is to be said of the memory that a training takes; ``step`` is what one step takes on the CPU."""
+    need, (free, _) = load.cache + max(BASE_BYTES, step), find_memory()
+    if need > free:
+        what = f"a training takes about {need / GIB:.1f} GiB and {free / GIB:.1f} GiB are free"
+        yield Advice(WARNING, "memory", what, "end other programs, or lower --cache_num or --batch_size")
+
+
+def check_start(output_dir: Path, items: Sequence[Item], settings: Mapping[str, Any]) -> list[Advice]:
+    """Return what is cheap to find out when a training starts: disk, loader processes, memory."""
+    found = [*check_disk(output_dir), *check_workers(_take(settings, "num_workers", 0))]
+    if items and "cache_num" in settings:
+        found += check_memory(measure_load(items, settings))
+    return found
+
+
+def describe(output_dir: Path) -> str:
+    """Return one line on the machine."""
+    import torch
+
+    from monai_brainseg.provenance import describe_machine
+
+    free, all_ = find_memory()
+    place = next(parent for parent in (output_dir.absolute(), *output_dir.absolute().parents) if parent.exists())
+    disk, threads = shutil.disk_usage(place).free, torch.get_num_threads()
+    parts = f"{free / GIB:.1f} of {all_ / GIB:.1f} GiB of memory free, {disk / GIB:.1f} GiB of disk free"
+    return f"{describe_machine()}, {threads} threads; {parts}"
+
+
+def check_files(items: Sequence[Item]) -> Iterator[Advice]:
+    """Yield errors where the headers of a case's files disagree; voxels are not read, `brainseg check` does."""
+    for item in items:
+        shapes = {}
+        for file in (*item["image"], item["label"]):
+            try:
+                shapes[file] = tuple(nib.load(file).shape[:3])
+            except Exception as error:  # nibabel raises a dozen kinds
+                reason = " ".join(str(error).split())[:100]
+                yield Advice(ERROR, file, f"cannot be read ({reason})", "write it again by brainseg prepare")
+        if len(set(shapes.values())) > 1:
+            grids = ", ".join("x".join(map(str, shape)) for shape in shapes.values())
+            yield Advice(ERROR, item["label"], f"the files of {item['patient']} have {grids} voxels", "prepare again")
+    listed = {Path(file).resolve() for item in items for file in (*item["image"], item["label"])}
+    folders = {file.parent for file in listed}
+    extra = sorted(file for folder in folders for file in folder.glob("*.nii.gz") if file.resolve() not in listed)
+    if extra:
+        what = f"{len(extra)} files beside those of the datalist are not in it, such as this"
+        yield Advice(NOTE, extra[0], what, "remove them, or write the folder again by brainseg prepare")

@@ -1,0 +1,202 @@
+"""`brainseg doctor` on the bundle as it is, and on bundles, overlays and data that are broken in one place each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+from bundle_runs import CONFIGS
+
+from monai_brainseg.advice import ERROR, Advice
+from monai_brainseg.bundle_code import list_code
+from monai_brainseg.cli import main
+from monai_brainseg.doctor import examine
+from monai_brainseg.machine_checks import check_disk, check_start, check_workers, measure_load
+from monai_brainseg.splits import read_datalist
+
+BUNDLE = CONFIGS.parent
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A bundle that a test may break."""
+    return Path(shutil.copytree(BUNDLE, tmp_path / "brainseg_unet"))
+
+
+def find_errors(bundle: Path, dataset: Path | None = None) -> list[str]:
+    return [str(advice) for advice in examine(str(bundle), dataset).advice if advice.level == ERROR]
+
+
+def test_bundle_and_phantoms_are_healthy_and_estimated(
+    prepared_phantoms: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--dataset_dir", str(prepared_phantoms)]) == 0
+    said = capsys.readouterr().out
+    assert "data: 4 patients to train on, 4 to validate on, 10 in all" in said
+    assert "slices a second" in said
+    assert "GiB" in said
+    assert said.splitlines()[-1].startswith("0 errors")
+
+
+def test_it_takes_seconds_and_no_network(prepared_phantoms: Path) -> None:
+    """Processor time, since other work on the machine is no matter of the doctor's; imports are most of it."""
+    words = [sys.executable, "-m", "monai_brainseg", "doctor", "--dataset_dir", str(prepared_phantoms)]
+    before = os.times()
+    started = time.perf_counter()
+    refused = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    subprocess.run(words, check=True, capture_output=True, env={**os.environ, **refused, "OMP_NUM_THREADS": "1"})
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    assert spent < 8, f"{spent:.1f} s of processor time in {time.perf_counter() - started:.1f} s"
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def change_metadata(bundle: Path, **values: object) -> None:
+    file = bundle / "configs" / "metadata.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({k: v for k, v in (content | values).items() if v is not None}))
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no licence": (lambda b: (b / "LICENSE").unlink(), "LICENSE"),
+    "no read-me": (lambda b: (b / "docs/README.md").unlink(), "docs/README.md"),
+    "no changelog": (lambda b: change_metadata(b, version="9.9.9"), "9.9.9 is not in its changelog"),
+    "no schema": (lambda b: change_metadata(b, schema=None), "'schema'"),
+    "no packages": (lambda b: change_metadata(b, required_packages_version=None), "'required_packages_version'"),
+    "package not there": (
+        lambda b: change_metadata(b, required_packages_version={"no-such-package-here": "1.0"}),
+        "no-such-package-here 1.0 is not installed",
+    ),
+    "no version": (lambda b: change_metadata(b, numpy_version="new"), "'new' is no version"),
+    "metadata is text": (lambda b: (b / "configs/metadata.json").write_text("{"), "is no metadata"),
+    "no evaluator": (
+        lambda b: edit(b / "configs/inference.yaml", "\nevaluator:", "\nevaluater:"),
+        "MONAI asks for 'evaluator'",
+    ),
+    "wrong reference": (
+        lambda b: edit(b / "configs/train.yaml", "transform: '@train::preprocessing'", "transform: '@reading'"),
+        "'train_preprocessing'",
+    ),
+    "id of the label server": (
+        lambda b: edit(b / "configs/train.yaml", "\nrun: '@training'", ""),
+        "has no 'run'",
+    ),
+    "yaml": (lambda b: (b / "configs/inference.yaml").write_text("a: [1"), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_break_of_a_bundle_is_found_with_a_remedy(name: str, copy: Path) -> None:
+    damage, said = BROKEN[name]
+    damage(copy)
+    errors = find_errors(copy)
+    assert any(said in error for error in errors), errors
+    assert all(error.count("; ") >= 1 and "\n" not in error for error in errors)
+
+
+def test_overlay_with_an_id_that_the_bundle_lacks_is_an_error(
+    copy: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    edit(copy / "configs/train.yaml", "slices_per_volume: 8", "slices_of_volume: 8")
+    edit(copy / "configs/train.yaml", "@slices_per_volume", "@slices_of_volume")
+    overlay = "slices_per_volume: 4\n"
+    (copy / "configs/multi_gpu_train.yaml").write_text(overlay)
+    assert main(["doctor", "--bundle", str(copy)]) == 1
+    said = capsys.readouterr()
+    assert "multi_gpu_train.yaml: 'slices_per_volume' is no id of" in said.out
+    assert "did you mean 'slices_of_volume'" in said.out
+    assert said.err.count("\n") == 1
+
+
+def test_bundle_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--bundle", "nowhere"]) == 1
+    assert "nowhere: no bundle" in capsys.readouterr().err
+
+
+def test_data_is_compared_with_its_datalist(prepared_phantoms: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(prepared_phantoms, tmp_path / "data"))
+    label = sorted((data / "labelsTr").iterdir())[0]
+    nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), np.eye(4)), label)
+    shutil.copy(label, data / "labelsTr" / "stray.nii.gz")
+    found = examine(str(BUNDLE), data).advice
+    assert any(one.level == ERROR and str(label) in str(one) and "3x3x3" in one.what for one in found)
+    assert any("stray.nii.gz" in str(one) for one in found)
+    label.unlink()
+    assert any(one.level == ERROR and "is gone" in str(one) for one in examine(str(BUNDLE), data).advice)
+
+
+def test_code_from_outside_is_listed_and_not_run(copy: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    with (copy / "configs/inference.yaml").open() as file:
+        content = yaml.safe_load(file)
+    content["network_def"] = {"_target_": "os.system", "command": f"touch {mark}"}
+    content["cases"] = f"$__import__('subprocess').run(['touch', '{mark}'])"
+    content["handlers"].append({"_target_": "$().__class__.__base__"})
+    (copy / "configs/inference.yaml").write_text(yaml.safe_dump(content))
+    found = examine(str(copy))
+    code = "\n".join(found.code)
+    for said in ("os.system", "__import__", "cases", "__class__"):
+        assert said in code, code
+    assert any("network_def runs code" in advice.what for advice in found.advice)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("$torch.load(@f, weights_only=True)['model']", []),
+        ("$torch.load(@f)", ["torch.load without weights_only"]),
+        ("$torch.load(@f, weights_only=False)", ["torch.load without weights_only"]),
+        ("$torch.hub.load('a', 'b')", ["torch.load without weights_only", "hub"]),
+        ("$monai.data.load_decathlon_datalist(@datalist)", []),
+        ("$lambda x: x > 0", []),
+        ("$[i for i in range(3)]", []),
+        ("$open('/etc/passwd').read()", ["open"]),
+        ("$(lambda: eval('1'))()", ["eval"]),
+        ("$import os", ["os"]),
+        ("$import monai_brainseg.runs as runs", []),
+        ("$getattr(torch, 'lo' + 'ad')", ["getattr"]),
+        ("$1 +", ["cannot be parsed"]),
+        ("%other.yaml::x", ["reads a file"]),
+        ("plain", None),
+    ],
+)
+def test_expressions_are_told_apart(text: str, named: list[str] | None) -> None:
+    found = list_code({"x": text})
+    assert [name for code in found for name in code.names] == (named or [])
+
+
+def test_a_name_that_an_import_hides_is_seen_through() -> None:
+    assert list_code({"imports": ["$import shutil as monai"], "x": "$monai.rmtree('/')"})[-1].names == ("shutil",)
+    assert list_code({"imports": ["$import monai_brainseg.runs as runs"], "x": "$runs.start_run('a')"}) == []
+
+
+def test_machine_advice_names_disk_and_workers(tmp_path: Path) -> None:
+    assert list(check_disk(tmp_path / "not" / "yet")) == []
+    (advice,) = check_workers(10_000)
+    assert isinstance(advice, Advice)
+    assert "cores" in advice.what
+    assert check_start(tmp_path, [], {"num_workers": 10_000}) == [advice]
+
+
+def test_load_counts_both_sides_of_the_fold_and_the_cache(prepared_phantoms: Path) -> None:
+    items = read_datalist(prepared_phantoms)["training"]
+    settings = {"fold": 0, "pixel_size": 1.0, "patch_size": [32, 32], "cache_num": 100}
+    load = measure_load(items, settings)
+    assert (load.training, load.validation) == (4, 4)
+    assert load.cache == 4 * 64 * 64 * 8 * (11 + 6)
+    assert measure_load(items, settings | {"cache_num": 0}).cache == 0
