@@ -55,7 +55,7 @@ def make_segmenters(bundle: str, checkpoint: Path | None) -> dict[str, Segmenter
         export("torchscript", bundle, checkpoint, Path(temporary) / "model.ts")
         made["torchscript"].network = torch.jit.load(Path(temporary) / "model.ts").eval()
     made["bfloat16"].network = HalfPrecision(made["bfloat16"].network)
-    return {**made, "onnxruntime": load_bundle(folder, files, device, {}, "onnxruntime")}
+    return {**made, "onnxruntime": load_bundle(folder, files, device, {}, engine="onnxruntime")}
 
 
 def time_in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
