@@ -90,6 +90,32 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
+def pull_back(tuned: Path, start: Path, share: float) -> None:
+    """Move tuned weights part of the way back to those that the tuning started from, once.
+
+    ``(1 - share) * tuned + share * start``: what a few patients taught stays, and less of what they did not show is
+    forgotten (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+
+    Args:
+        tuned: file of weights, replaced; one that was pulled back before stays as it is.
+        start: weights of the same network.
+        share: 0 leaves the tuned weights, 1 gives those of the start.
+
+    Raises:
+        InputError: a file cannot be read or written, or ``share`` is not between 0 and 1.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"--pull_back {share}: must be between 0 and 1")
+    content, first = read_checkpoint(tuned), read_checkpoint(start)["model"]
+    if "pulled_back" in content:
+        return
+    model = {
+        name: torch.lerp(value.float(), first[name].float(), share) if value.is_floating_point() else value
+        for name, value in content["model"].items()
+    }
+    write_checkpoint({**content, "model": model, "pulled_back": share}, tuned)
+
+
 def write_half_precision(checkpoint: Path, output: Path) -> None:
     """Write weights at half their size: floating-point parameters and buffers in float16, all else as it is.
 

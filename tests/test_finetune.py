@@ -40,7 +40,7 @@ def test_tuned_weights_know_the_patients_of_both_trainings(prepared_phantoms: Pa
     assert done.returncode == 0, done.stderr[-2000:]
     first = torch.load(tmp_path / "first/models/model.pt", weights_only=True)
     torch.save(first | {"seen": ["images:earlier"]}, tmp_path / "pretrained.pt")
-    options = QUICK | {"pretrained": tmp_path / "pretrained.pt", "learning_rate": 1e-9}
+    options = QUICK | {"pretrained": tmp_path / "pretrained.pt", "learning_rate": 1e-9, "pull_back": 0.0}
     done = run("training", "train.yaml", prepared_phantoms, tmp_path / "tuned", "configs/finetune.yaml", **options)
     assert done.returncode == 0, done.stderr[-2000:]
     tuned = torch.load(tmp_path / "tuned/models/model.pt", weights_only=True)

@@ -19,7 +19,7 @@ from monai_brainseg.evaluation import evaluate
 from monai_brainseg.prepare import prepare
 from monai_brainseg.provenance import find_seen
 from monai_brainseg.splits import read_datalist
-from monai_brainseg.weights import read_checkpoint, write_half_precision
+from monai_brainseg.weights import pull_back, read_checkpoint, write_half_precision
 
 
 def test_half_precision_halves_the_file_and_keeps_the_answer_and_what_was_seen(tmp_path: Path) -> None:
@@ -51,6 +51,19 @@ def test_what_holds_no_weights_is_refused_by_name(tmp_path: Path, content: objec
         read_checkpoint(file)
     with pytest.raises(InputError, match="no weights there"):
         read_checkpoint(tmp_path / "nowhere.pt")
+
+
+def test_weights_are_pulled_back_once_and_whom_they_have_seen_stays(tmp_path: Path) -> None:
+    tuned, start = tmp_path / "model.pt", tmp_path / "start.pt"
+    torch.save({"model": {"w": torch.tensor([4.0]), "n": torch.tensor(7)}, "seen": ["images:1"]}, tuned)
+    torch.save({"model": {"w": torch.tensor([2.0]).half(), "n": torch.tensor(3)}, "seen": []}, start)
+    for _ in range(2):
+        pull_back(tuned, start, 0.25)
+        content = torch.load(tuned, weights_only=True)
+        assert content["model"] == {"w": torch.tensor([3.5]), "n": torch.tensor(7)}
+        assert content["seen"] == ["images:1"]
+    with pytest.raises(InputError, match="between 0 and 1"):
+        pull_back(tuned, start, 1.5)
 
 
 SHIPPED = Path("bundles/brainseg_unet/models/model.pt")
