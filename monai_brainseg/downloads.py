@@ -73,7 +73,7 @@ def check_published(source: Path) -> None:
     found = find_cases(source, "kaggle_3m")
     if found.bad:
         patient, reason = min(found.bad.items())
-        raise InputError(f"{source}: {patient}: {reason}; remove the folder and download again")
+        raise InputError(f"{source}: {patient}: {reason.split(';')[0]}; remove the folder and download again")
     patients, slices = len(found.cases), sum(len(case.label) for case in found.cases)
     if (patients, slices) != (PATIENTS, SLICES):
         raise InputError(
