@@ -10,6 +10,7 @@ from pathlib import Path
 from monai_brainseg import __version__
 from monai_brainseg.cli_export import add_export
 from monai_brainseg.doctor import add_doctor
+from monai_brainseg.downloads import download
 from monai_brainseg.errors import InputError
 from monai_brainseg.groupings import Found
 from monai_brainseg.layouts import LAYOUTS
@@ -26,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_benchmark(commands)
     _add_check(commands)
     add_doctor(commands)
+    _add_download(commands)
     _add_evaluate(commands)
     add_export(commands)
     _add_label(commands)
@@ -116,6 +118,23 @@ def _read_numbers(option: str, text: str) -> list[int]:
         return [int(number) for number in text.split(",") if number]
     except ValueError:
         raise InputError(f"{option} {text}: expected whole numbers with commas, such as 1,2,3") from None
+
+
+def _add_download(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "download",
+        help="fetch the public LGG set and prepare it",
+        description="Fetch the public LGG MRI segmentation set (110 patients) by kagglehub, say what its licence asks, "
+        "check that it is whole, and prepare it as `brainseg prepare` does by default. kagglehub keeps the files as "
+        "published in its cache; prepare those again for other folds.",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="prepared folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace what was prepared in DIR before")
+    parser.set_defaults(call=_download)
+
+
+def _download(arguments: argparse.Namespace) -> None:
+    download(arguments.output, overwrite=arguments.overwrite)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

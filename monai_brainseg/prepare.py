@@ -59,7 +59,8 @@ def prepare(
     check_reading(layout, tumor_labels)
     _check_splitting(test_share, folds, seed)
     output = output.resolve()
-    _check_output(source.resolve(), output, overwrite)
+    _check_nesting(source.resolve(), output)
+    check_output(output, overwrite)
     found = find_cases(source, layout, naming)
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
@@ -104,9 +105,13 @@ def _check_splitting(test_share: float, folds: int, seed: int) -> None:
         raise InputError(f"--seed {seed}: is negative; give 0 or more")
 
 
-def _check_output(source: Path, output: Path, overwrite: bool) -> None:
+def _check_nesting(source: Path, output: Path) -> None:
     if output == source or output in source.parents or source in output.parents:
         raise InputError(f"{output}: --output and SOURCE lie in one another; choose a folder outside {source}")
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Refuse, by an ``InputError``, a folder that holds what ``prepare`` may not replace."""
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; choose another --output")
     if not output.is_dir() or not any(output.iterdir()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ class Reference(nn.Module):
 
     def __init__(self, classes: int, auxiliary: bool) -> None:
         super().__init__()
-        self.backbone = nn.Module()
+        self.backbone: Any = nn.Module()
         self.backbone.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.backbone.bn1 = nn.BatchNorm2d(64)
         channels = 64
@@ -86,10 +87,12 @@ def stir(network: nn.Module) -> nn.Module:
     """Give batch norms statistics and weights as training does; as drawn they would hide a mistake."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for value in (module.weight, module.running_var):
-                nn.init.uniform_(value, 0.5, 1.5)
-            for value in (module.bias, module.running_mean):
-                nn.init.normal_(value, std=0.2)
+            with torch.no_grad():
+                for name, value in module.state_dict().items():
+                    if name in ("weight", "running_var"):
+                        value.uniform_(0.5, 1.5)
+                    elif name in ("bias", "running_mean"):
+                        value.normal_(std=0.2)
     return network
 
 
