@@ -57,9 +57,10 @@ def test_wheel_holds_the_bundles_whole_with_weights_and_licenses(wheel: Path) ->
     assert {f"monai_brainseg/bundles/{name}" for name in files} <= names
     assert "monai_brainseg/py.typed" in names
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
-    assert zipfile.ZipFile(wheel).read("monai_brainseg/bundles/brainseg_unet/models/model.pt") == (
-        bundles / "brainseg_unet/models/model.pt"
-    ).read_bytes()
+    assert (
+        zipfile.ZipFile(wheel).read("monai_brainseg/bundles/brainseg_unet/models/model.pt")
+        == (bundles / "brainseg_unet/models/model.pt").read_bytes()
+    )
 
 
 @pytest.mark.slow
