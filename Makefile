@@ -2,6 +2,7 @@
 #   make demo      synthetic patients, a training, masks and their scores, in a few minutes
 #   make check     style and types
 #   make test      every test
+#   make test-gpu  the tests that need a CUDA device (first install the CUDA build of PyTorch into .venv)
 #   make test-label  tests against a real MONAI Label server, in an environment of its own
 PYTHON ?= python3
 BIN = .venv/bin
@@ -9,7 +10,7 @@ DEMO = demo
 RUN = $(BIN)/python -m monai.bundle run
 BUNDLE = bundles/brainseg_unet/configs
 
-.PHONY: demo check test test-label install clean
+.PHONY: demo check test test-gpu test-label install clean
 
 install: .venv/installed
 
@@ -42,6 +43,9 @@ check: .venv/installed-dev
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+test-gpu: .venv/installed-dev
+	$(BIN)/python -m pytest -m gpu
 
 LABEL = .venv-label
 

@@ -79,6 +79,7 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
         "forward_share": inside[0] / seconds,
         "start_up_seconds": start_up,
         "peak_gib": read_peak(),
+        "gpu_peak_gib": torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else 0.0,
         "threads": torch.get_num_threads(),
     }
 

@@ -20,7 +20,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command; each sets ``call``, a function of the parsed arguments."""
     parser = argparse.ArgumentParser(
         prog="brainseg",
-        description="Brain-MRI tumour segmentation on MONAI: prepare, train by `python -m monai.bundle run`, segment, score, serve.",
+        description="Brain-MRI tumour segmentation on MONAI: data sets in, masks and scores out. Training is "
+        "`python -m monai.bundle run training`, as README.md shows. For research only.",
     )
     parser.add_argument("--version", action="version", version=f"brainseg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -120,6 +120,14 @@ def test_predict_by_onnxruntime_gives_the_same_masks_and_says_so(tmp_path: Path)
     assert [each["cases"][0]["settings"].get("engine") for each in records] == [None, "onnxruntime"]
 
 
+def test_onnxruntime_averages_several_networks_as_torch_does(narrow: Path, tmp_path: Path) -> None:
+    other = save_weights(tmp_path / "other.pt", random_state(NARROW_UNET, 5))
+    together = load_network(narrow, [narrow / "models" / "model.pt", other])
+    images = torch.rand(SHAPES[1])
+    with torch.inference_mode():
+        torch.testing.assert_close(OnnxNetwork(together)(images), together(images), atol=1e-4, rtol=1e-4)
+
+
 def test_onnxruntime_and_a_gpu_exclude_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = save_flair(draw_phantom(48), tmp_path / "scan.nii.gz")
     words = ["predict", str(source), "--engine", "onnxruntime", "--device", "cuda", "--output", str(tmp_path / "out")]

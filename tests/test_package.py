@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from fixed_bundles import dice, read_mask
 
 from monai_brainseg import __version__
@@ -84,3 +85,12 @@ def test_installed_wheel_segments_a_phantom_from_any_folder(wheel: Path, tmp_pat
     (one,), (other,) = ([*each.glob("*_probability.nii.gz")] for each in (away / "masks", tmp_path / "here"))
     assert read_mask(one).max() > 0.1
     assert dice(read_mask(one) > 0.1, read_mask(other) > 0.1) > 0.999
+
+
+def test_changelog_and_citation_are_of_this_version_and_cite_the_papers_of_the_notice() -> None:
+    assert f"## {__version__}" in (REPOSITORY / "CHANGELOG.md").read_text()
+    assert yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["version"] == __version__
+    notice = (REPOSITORY / "NOTICE").read_text()
+    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["references"]
+    assert all(reference["title"].split(":")[0] in " ".join(notice.split()) for reference in cited)
+    assert len(cited) == 2

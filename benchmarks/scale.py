@@ -1,0 +1,137 @@
+"""Time and memory against the number of patients: prepare, training start-up, an epoch, predict and evaluate.
+
+    python benchmarks/scale.py --patients 10 100 1000 --work runs/scale --output scale.json
+
+Makes synthetic patients and runs each command as a user does, in a process of its own, whose peak is the largest
+resident set of it or any of its children. Results are written after each command; called again, what is measured is
+left alone, also after a stop, so that numbers of patients can be added. ``exponent`` compares two numbers in a row: 1
+is time in proportion to patients, 0 is the same time for all. Training keeps `cache_num` volumes in memory, 300 by
+default, and so its memory grows up to that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_brainseg.files import write_beside
+from monai_brainseg.phantom import write_phantoms
+
+BRAINSEG = [sys.executable, "-m", "monai_brainseg"]
+CONFIGS = Path("bundles/brainseg_unet/configs")
+
+
+def measure(words: list[Any], log: Path) -> dict[str, float]:
+    """Run a program to its end; return seconds and the peak in MiB."""
+    before = time.perf_counter()
+    with log.open("w") as stream:
+        process = subprocess.Popen([str(word) for word in words], stdout=stream, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(map(str, words))}\n{log.read_text()[-2000:]}")
+    return {"seconds": time.perf_counter() - before, "peak_mib": usage.ru_maxrss / 1024}
+
+
+def measure_prepare(folder: Path) -> dict[str, float]:
+    """Prepare the slices."""
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    return measure([*BRAINSEG, "prepare", folder / "slices", "--output", folder / "data"], folder / "prepare.log")
+
+
+def measure_training(folder: Path) -> dict[str, float]:
+    """Train three epochs without a validation between the first two; an epoch visits each volume once.
+
+    The start-up ends where the first epoch begins: imports, checks of the data, and volumes read into memory.
+    """
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    options = {"dataset_dir": folder / "data", "output_dir": folder / "run", "epochs": 3, "val_interval": 3}
+    words = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", CONFIGS / "train.yaml"]
+    given = [word for name, value in {**options, "volume_visits": 1}.items() for word in (f"--{name}", value)]
+    began = time.time()
+    whole = measure([*words, *given], folder / "train.log")
+    events = EventAccumulator(str(folder / "run" / "tensorboard"))
+    events.Reload()
+    ends = [event.wall_time for event in events.Scalars("train_loss")]
+    epoch = ends[1] - ends[0]
+    return {**whole, "epoch_seconds": epoch, "start_up_seconds": ends[0] - began - epoch}
+
+
+def measure_predict(folder: Path) -> dict[str, float]:
+    """Segment every patient by the weights that ship."""
+    shutil.rmtree(folder / "masks", ignore_errors=True)
+    words = [*BRAINSEG, "predict", folder / "data", "--part", "all", "--output", folder / "masks"]
+    return measure(words, folder / "predict.log")
+
+
+def measure_evaluate(folder: Path) -> dict[str, float]:
+    """Score every patient's mask."""
+    words = [*BRAINSEG, "evaluate", "--datalist", folder / "data", "--predictions", folder / "masks", "--part", "all"]
+    return measure([*words, "--output", folder / "scores", "--allow-seen"], folder / "evaluate.log")
+
+
+STEPS = {
+    "prepare": measure_prepare,
+    "training": measure_training,
+    "predict": measure_predict,
+    "evaluate": measure_evaluate,
+}
+
+
+def find_exponents(runs: dict[str, dict[str, dict[str, float]]]) -> list[dict[str, Any]]:
+    """Return how each time and peak grows from one number of patients to the next."""
+    numbers = sorted((int(count) for count in runs), key=int)
+    found = []
+    for few, many in zip(numbers, numbers[1:], strict=False):
+        one, other = runs[str(few)], runs[str(many)]
+        grown = {
+            f"{step} {kind}": math.log(other[step][kind] / one[step][kind]) / math.log(many / few)
+            for step in STEPS
+            if step in one and step in other
+            for kind in one[step]
+        }
+        found.append({"from": few, "to": many, "exponent": grown})
+    return found
+
+
+def main() -> None:
+    """Measure what is not measured yet, the fewest patients first."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patients", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--size", type=int, default=64, help="columns and rows of a slice")
+    parser.add_argument("--slices", type=int, default=8)
+    parser.add_argument("--work", type=Path, default=Path("runs/scale"), help="folder for patients and results; kept")
+    parser.add_argument("--output", type=Path, default=Path("scale.json"))
+    arguments = parser.parse_args()
+    volume = [arguments.size, arguments.size, arguments.slices]
+    record: dict[str, Any] = {"volume": volume, "machine": f"{platform.machine()}, {os.cpu_count()} processors"}
+    runs = json.loads(arguments.output.read_text())["runs"] if arguments.output.is_file() else {}
+    for count in sorted(arguments.patients):
+        folder, done = arguments.work / str(count), runs.setdefault(str(count), {})
+        if not (folder / "slices").is_dir():
+            print(f"{count} patients: drawing them", flush=True)
+            write_phantoms(folder / "drawn", count, size=arguments.size, slices=arguments.slices)
+            (folder / "drawn").rename(folder / "slices")
+        for step, carry_out in STEPS.items():
+            if step not in done:
+                done[step] = carry_out(folder)
+                record |= {"runs": runs, "growth": find_exponents(runs)}
+                with write_beside(arguments.output) as unfinished:
+                    unfinished.write_text(json.dumps(record, indent=1) + "\n")
+            numbers = ", ".join(f"{name} {value:.1f}" for name, value in done[step].items())
+            print(f"{count} patients: {step}: {numbers}", flush=True)
+    print(json.dumps(find_exponents(runs), indent=1))
+
+
+if __name__ == "__main__":
+    main()
