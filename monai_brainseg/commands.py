@@ -122,7 +122,7 @@ def load_config(file: Path) -> dict[str, Any]:
         _count_values(content, iter(range(_MOST_VALUES)))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file}: is no config ({' '.join(str(error).split())}); mend it") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise InputError(f"{file}: holds no ids and values, such as `epochs: 10`; an empty overlay is {{}}")
     return content
 

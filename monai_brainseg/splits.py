@@ -207,12 +207,21 @@ def _resolve(item: Any, file: Path, part: str) -> dict[str, Any]:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value and _can_be_encoded(value)
+
+
+def _can_be_encoded(value: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_file(value: Any) -> bool:
+    """Can it be a file's path, whether one is there or not?"""
+    return _is_text(value) and len(value) < 4096 and all(len(part.encode()) < 256 for part in value.split("/"))
 
 
 def _is_name(value: Any) -> bool:
     """Is it a file's name on every system, and none that leads to another folder?"""
-    return isinstance(value, str) and value == clean_name(value) and len(value.encode(errors="replace")) <= _LONGEST
+    return _is_text(value) and value == clean_name(value) and len(value.encode()) <= _LONGEST
 
 
 def _is_number(value: Any) -> bool:
@@ -222,8 +231,8 @@ def _is_number(value: Any) -> bool:
 # Masks and scores are filed under the patient, so that a name must not lead out of a folder.
 _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "patient": (_is_name, "a name without / : ? * and the like, and of at most 200 bytes"),
-    "image": (lambda v: _is_text(v) or isinstance(v, list) and bool(v) and all(map(_is_text, v)), "a file or files"),
-    "label": (_is_text, "a file"),
+    "image": (lambda v: _is_file(v) or isinstance(v, list) and bool(v) and all(map(_is_file, v)), "a file or files"),
+    "label": (_is_file, "a file"),
     "subject": (_is_text, "a text"),
     "site": (_is_text, "a text"),
     "fold": (_is_number, "a whole number from 0"),
