@@ -146,6 +146,8 @@ def read_images(case: Case) -> dict[str, Volume]:
         _check_spacing(file, volume)
         if not np.isfinite(volume.voxels).all():
             raise InputError(f"{file}: has voxels that are NaN or infinite; mend them or leave it out (--skip-bad)")
+        if np.abs(volume.voxels).max() > np.finfo(np.float32).max:
+            raise InputError(f"{file}: has voxels too large for float32; scale them or leave it out (--skip-bad)")
     return images
 
 
