@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bundle_runs import QUICK, command
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-OPTIONS: dict[str, Any] = QUICK | {"epochs": 5, "overlay_fixed": 1, "overlay_worst": 0}
+OPTIONS: dict[str, Any] = QUICK | {"epochs": 12, "overlay_fixed": 1, "overlay_worst": 0}
 PATIENCE = 300
 
 
@@ -38,7 +38,7 @@ class Record:
     """What happened.
 
     Attributes:
-        kills: by signal and by how far the training was.
+        kills: by signal, and by whether there was anything to go on from.
         finished: trainings that came to their end after kills, and were compared.
         problems: what was not as it should be.
     """
@@ -69,17 +69,34 @@ def train(dataset: Path, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def kill_once(dataset: Path, folder: Path, seconds: float, number: signal.Signals, record: Record) -> bool:
-    """Start or resume a training, and kill it after some seconds; return whether it came to its end before."""
+def wait_for_epochs(process: subprocess.Popen[str], file: Path, count: int) -> None:
+    """Wait until a training has written its state so many times, or has ended."""
+    last = file.stat().st_mtime_ns if file.is_file() else 0
+    while count and process.poll() is None:
+        time.sleep(0.005)
+        now = file.stat().st_mtime_ns if file.is_file() else 0
+        if now != last:
+            last, count = now, count - 1
+
+
+def kill_once(
+    dataset: Path, folder: Path, seconds: float, number: signal.Signals, record: Record, epochs: int = 0
+) -> bool:
+    """Start or resume a training, and kill it some seconds after its start, or after so many of its epochs.
+
+    Returns:
+        whether it came to its end before.
+    """
     before = read_state(folder).get("epoch", 0)
     process = train(dataset, folder)
+    wait_for_epochs(process, folder / "last.pt", epochs)
     try:
         _, said = process.communicate(timeout=seconds)
         ended = True
     except subprocess.TimeoutExpired:
         process.send_signal(number)
         _, said = process.communicate(timeout=PATIENCE)
-        ended = process.returncode == 0
+        ended = False
     try:
         after = read_state(folder).get("epoch", 0)
     except Exception as error:  # whatever torch raises on half a file
@@ -90,7 +107,7 @@ def kill_once(dataset: Path, folder: Path, seconds: float, number: signal.Signal
     if ended and process.returncode != 0:
         record.problems.append(f"resume failed by itself: {said.strip()[-300:]}")
     if not ended:
-        record.kills[f"{number.name} in epoch {after + 1}"] += 1
+        record.kills[f"{number.name} {'before the first whole epoch' if not after else 'later'}"] += 1
     if not ended and number != signal.SIGKILL and "Traceback" in said and "KeyboardInterrupt" not in said:
         record.problems.append(f"{number.name} after {seconds:.1f} s: a trace, {said.strip()[-300:]}")
     return ended
@@ -99,7 +116,7 @@ def kill_once(dataset: Path, folder: Path, seconds: float, number: signal.Signal
 def interrupt(dataset: Path, folder: Path, kills: int, minutes: float, seed: int = 0) -> Record:
     """Kill trainings so many times, or as long, in folders of their own below ``folder``."""
     chance, record = random.Random(seed), Record()
-    started = time.monotonic()
+    started, epochs = time.monotonic(), OPTIONS["epochs"]
     whole = train(dataset, folder / "whole")
     _, said = whole.communicate(timeout=PATIENCE)
     length = time.monotonic() - started
@@ -108,7 +125,10 @@ def interrupt(dataset: Path, folder: Path, kills: int, minutes: float, seed: int
     right, best = read_state(folder / "whole"), torch.load(folder / "whole/models/model.pt", weights_only=True)
     attempt = 0
     while sum(record.kills.values()) < kills and time.monotonic() - started < minutes * 60:
-        if kill_once(dataset, folder / str(attempt), chance.uniform(0.3, length), chance.choice(SIGNALS), record):
+        # Loading takes most of the time: every other kill waits for an epoch or more.
+        waited = chance.randint(1, epochs // 2) if chance.random() < 0.5 else 0
+        seconds = chance.uniform(0, 0.5) if waited else chance.uniform(0.3, length)
+        if kill_once(dataset, folder / str(attempt), seconds, chance.choice(SIGNALS), record, waited):
             compare(folder / str(attempt), right, best, record)
             attempt += 1
     # The last one is let go to its end.
