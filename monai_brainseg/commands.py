@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from fire.parser import DefaultParseValue
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
+from monai.bundle.utils import merge_kv
 
 from monai_brainseg.errors import InputError
 
@@ -93,7 +94,11 @@ def check_command(command: Command) -> None:
                 raise InputError(f"{file}: '{name}' is no id of {command.config_files[0]}{_suggest(name, merged)}")
             if name not in MONAI_IDS and not name.startswith("+"):
                 _check_value(f"{file}: {name}", name, brought[name], merged.get(name, None))
-        merged = ConfigParser(ConfigParser.load_config_files(list(command.config_files[: number + 1])))
+        for name, value in brought.items():
+            try:
+                merge_kv(merged, name, value)
+            except (ValueError, TypeError, LookupError) as error:
+                raise InputError(f"{file}: '{name}' cannot be laid over what is there ({error}); mend it") from error
     for name, value in command.overrides.items():
         if not _is_known(name, merged):
             raise InputError(f"--{name}: no such id in the config{_suggest(name, merged)}")

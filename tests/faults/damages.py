@@ -85,20 +85,20 @@ def make_nifti(voxels: np.ndarray, affine: np.ndarray | None = None) -> bytes:
 
 def damage_header(data: bytes) -> Iterator[Bytes]:
     """Put absurd values into a NIfTI header's fields; ``data`` is not compressed."""
-    numbers = {"zero": 0, "negative": -1, "huge": 32767}
+    numbers: dict[str, int] = {"zero": 0, "negative": -1, "huge": 32767}
     reals = {"NaN": np.nan, "infinite": np.inf, "zero": 0.0, "negative": -2.0, "huge": 1e30, "tiny": 1e-30}
     for name, value in numbers.items():
         for axis in (0, 1, 3, 4):
             yield f"dim[{axis}] {name}", _set(data, "dim", value, axis)
         for field in ("datatype", "bitpix", "qform_code", "sform_code", "xyzt_units"):
             yield f"{field} {name}", _set(data, field, value if field != "xyzt_units" else value & 0xFF)
-    for name, value in reals.items():
+    for name, real in reals.items():
         for axis in (0, 1, 3):
-            yield f"pixdim[{axis}] {name}", _set(data, "pixdim", value, axis)
+            yield f"pixdim[{axis}] {name}", _set(data, "pixdim", real, axis)
         for field in ("vox_offset", "scl_slope", "scl_inter", "quatern_b", "qoffset_x"):
-            yield f"{field} {name}", _set(data, field, value)
-        yield f"srow_x {name}", _set(data, "srow_x", value, 0)
-        yield f"srow_z {name}", _set(data, "srow_z", value, 2)
+            yield f"{field} {name}", _set(data, field, real)
+        yield f"srow_x {name}", _set(data, "srow_x", real, 0)
+        yield f"srow_z {name}", _set(data, "srow_z", real, 2)
     yield "magic", _set(data, "magic", b"xyz")
     swapped = nib.Nifti1Image.from_bytes(data)
     header = swapped.header.as_byteswapped()

@@ -9,6 +9,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -124,7 +125,7 @@ def test_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, ending, data in list_volumes():
         file = tmp_path / f"x{ending}"
         file.write_bytes(data)
-        volume = ledger.attempt(name, lambda file=file: read_nifti(file))
+        volume = ledger.attempt(name, partial(read_nifti, file))
         if volume is None:
             continue
         ledger.expect(volume.voxels.ndim in (3, 4) and volume.voxels.size > 0, name, f"shape {volume.voxels.shape}")
@@ -236,11 +237,14 @@ def test_configs(tmp_path: Path) -> None:
         overlay.write_bytes(data)
         ledger.attempt(name, lambda: load_config(overlay))
         command = Command("training", (str(base), str(overlay)), {})
-        ledger.attempt(f"{name}, command", lambda command=command: check_command(command))
+        ledger.attempt(f"{name}, command", partial(check_command, command))
+    for line in ("+epochs: [1]", "+patch_size: {a: 1}", "epochs::deep: 1", "patch_size::9: 1", "network_def::x::y: 1"):
+        overlay.write_text(line)
+        ledger.attempt(line, partial(check_command, Command("training", (str(base), str(overlay)), {})))
     for id_ in ids:
         for value in damages.WRONG:
             command = Command("training", (str(base),), {id_: value})
-            ledger.attempt(f"{id_} {value!r:.20}", lambda command=command: check_command(command))
+            ledger.attempt(f"{id_} {value!r:.20}", partial(check_command, command))
     assert not Path("ran").exists()
     assert {"bomb", "itself", "deep", "Python object"} <= set(ledger.refused)
     ledger.close(180)
@@ -357,7 +361,7 @@ def test_prepare(role: str, tmp_path: Path) -> None:
         write_brats(source, name, data, role, ending)
         said: list[str] = []
         options: dict[str, Any] = {"test_share": 0.0, "folds": 2, "say": said.append}
-        ledger.attempt(name, lambda s=source, o=output, k=options: prepare(s, o, **k))
+        ledger.attempt(name, partial(prepare, source, output, **options))
         whole = name in ledger.handled
         ledger.expect(output.exists() == whole, name, "left a folder")
         if whole:
@@ -367,7 +371,7 @@ def test_prepare(role: str, tmp_path: Path) -> None:
                 shapes = {read_nifti(Path(file)).voxels.shape for file in (*item["image"], item["label"])}
                 ledger.expect(len(shapes) == 1, name, f"grids {shapes}")
         else:
-            ledger.attempt(f"{name}, skipped", lambda s=source, o=output, k=options: prepare(s, o, skip_bad=True, **k))
+            ledger.attempt(f"{name}, skipped", partial(prepare, source, output, skip_bad=True, **options))
             ledger.expect("P_1" in "".join(said), name, "left out in silence")
         ledger.expect(not list(tmp_path.glob(".*unfinished")), name, "left an unfinished folder")
     ledger.close(40)
@@ -410,7 +414,7 @@ def test_evaluate_writes_nothing_where_it_refuses(tmp_path: Path) -> None:
         (tmp_path / "datalist.json").write_text(json.dumps({"training": training, "test": [entry]}))
         (tmp_path / "masks/x.nii.gz").write_bytes(data)
         output = tmp_path / f"scores {name}"
-        ledger.attempt(name, lambda o=output: evaluate(tmp_path, tmp_path / "masks", o))
+        ledger.attempt(name, partial(evaluate, tmp_path, tmp_path / "masks", output))
         if name in ledger.refused:
             ledger.expect(not any(output.glob("*")), name, "wrote scores")
     ledger.close(15)
