@@ -9,7 +9,9 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import Parameter, signature
 from pathlib import Path
 from pydoc import locate
@@ -116,6 +118,12 @@ def count_given(command: Command) -> tuple[int, int] | None:
     return (len(training), len(validation)) if isinstance(training, list) and isinstance(validation, list) else None
 
 
+@lru_cache(maxsize=16)
+def _parse(file: Path, data: bytes) -> Any:
+    """Let MONAI read a file that holds ``data``; one config is looked at against many overlays, and YAML is slow."""
+    return ConfigParser.load_config_file(file)
+
+
 def load_config(file: Path) -> dict[str, Any]:
     """Return a config file's ids and values.
 
@@ -123,7 +131,7 @@ def load_config(file: Path) -> dict[str, Any]:
         InputError: it is no YAML, or holds no ids.
     """
     try:
-        content = ConfigParser.load_config_file(file)
+        content = deepcopy(_parse(file, file.read_bytes()))
         _count_values(content, iter(range(_MOST_VALUES)))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file}: is no config ({' '.join(str(error).split())}); mend it") from error
@@ -145,7 +153,7 @@ def _is_known(name: str, config: ConfigParser) -> bool:
     parent, _, argument = name.rpartition("::")
     if name.lstrip("+") in config:
         return True
-    if not parent or parent not in config or "_target_" not in config[parent]:
+    if not parent or parent not in config or not isinstance(config[parent], dict) or "_target_" not in config[parent]:
         return False
     component = ConfigComponent(config=dict(config[parent]), locator=ComponentLocator())
     target = locate(component.resolve_module_name())
