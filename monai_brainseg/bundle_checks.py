@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 
 from monai_brainseg.advice import ERROR, NOTE, WARNING, Advice
 from monai_brainseg.bundle_code import list_code
@@ -172,7 +172,6 @@ def _load(file: Path) -> dict[str, Any]:
         return {}  # said by what reads it
 
 
-def read_settings(config: Mapping[str, Any] | Path) -> dict[str, Any]:
+def read_settings(file: Path) -> dict[str, Any]:
     """Return the plain top-level values of a training config, which say how much work and memory it takes."""
-    content = ConfigParser.load_config_file(config) if isinstance(config, Path) else config
-    return {name: value for name, value in content.items() if isinstance(value, (int, float, list)) or name == "device"}
+    return {name: value for name, value in _load(file).items() if isinstance(value, (int, float, list))}

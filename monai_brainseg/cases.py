@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from tqdm import tqdm
 
 from monai_brainseg.dicom import read_series
@@ -24,6 +25,7 @@ _Result = TypeVar("_Result")
 _THREADS = 2
 # MONAI takes any string of a datalist that names a path beside it for that path.
 _RESERVED = {"imagestr", "imagests", "labelstr", "labelsts", "dataset.json", "datalist.json"}
+_SPACINGS, _EXTENT = (0.02, 50.0), 2000.0  # in mm, from a microscope's to a whole body's
 _OTHER_GRID = "all files of a case must share one grid: resample them, or leave the patient out (--skip-bad)"
 
 
@@ -141,8 +143,11 @@ def read_images(case: Case) -> dict[str, Volume]:
     for sequence, volume in images.items():
         file = case.images[sequence][0]
         _check_grid(file, volume, images["flair"], case.images["flair"][0])
+        _check_spacing(file, volume)
         if not np.isfinite(volume.voxels).all():
             raise InputError(f"{file}: has voxels that are NaN or infinite; mend them or leave it out (--skip-bad)")
+        if np.abs(volume.voxels).max() > np.finfo(np.float32).max:
+            raise InputError(f"{file}: has voxels too large for float32; scale them or leave it out (--skip-bad)")
     return images
 
 
@@ -196,6 +201,18 @@ def _take(case: Case, sequence: str, volume: Volume) -> Volume:
     if channels < count or (_is_sliced(case.images[sequence]) and channels != count):
         raise InputError(f"{file}: holds {channels} channels where {count} were expected; leave it out (--skip-bad)")
     return Volume(volume.voxels[..., case.channels[sequence]], volume.affine, volume.spacing_known)
+
+
+def _check_spacing(file: Path, volume: Volume) -> None:
+    """Refuse what no scanner makes; brought to the network's pixels, it would fill the memory or vanish."""
+    sizes = voxel_sizes(volume.affine)
+    extent = float((sizes * volume.voxels.shape[:3]).max())
+    if sizes.min() < _SPACINGS[0] or sizes.max() > _SPACINGS[1] or extent > _EXTENT:
+        spacing = " x ".join(f"{size:.3g}" for size in sizes)
+        raise InputError(
+            f"{file}: has a spacing of {spacing} mm, {extent:.3g} mm across; mend its header, or convert it again from "
+            "the original images"
+        )
 
 
 def _check_grid(file: Path, volume: Volume, flair: Volume, flair_file: Path) -> None:

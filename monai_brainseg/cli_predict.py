@@ -54,7 +54,9 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--series", metavar="NUMBER", help="of DICOM studies: number, UID or part of the description (default: FLAIR)"
     )
-    parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")
+    parser.add_argument(
+        "--bundle", default="brainseg_unet", metavar="NAME", help="or its folder, whose config runs code; brainseg_unet"
+    )
     parser.add_argument("--recipe", metavar="NAME", help="that the weights were trained by; laid over the bundle")
     parser.add_argument(
         "--checkpoint",

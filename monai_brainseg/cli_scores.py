@@ -34,7 +34,9 @@ def add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--seeds", default="0", metavar="N,N", help="of the trainings; 0")
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="cut each training short after so long")
     parser.add_argument("--epochs", type=int, metavar="N", help="of each training, instead of the recipe's own")
-    parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")
+    parser.add_argument(
+        "--bundle", default="brainseg_unet", metavar="NAME", help="or its folder, whose config runs code; brainseg_unet"
+    )
     parser.add_argument("--final", action="store_true", help="score the test part too: once, when all choices are made")
     parser.add_argument("--ensemble", action="store_true", help="score the mean of each recipe's networks on it too")
     parser.add_argument("--processes", type=int, metavar="N", help="runs at a time (default: one a GPU, or one)")

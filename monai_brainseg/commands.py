@@ -9,7 +9,9 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import Parameter, signature
 from pathlib import Path
 from pydoc import locate
@@ -18,6 +20,7 @@ from typing import Any
 import yaml
 from fire.parser import DefaultParseValue
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
+from monai.bundle.utils import merge_kv
 
 from monai_brainseg.errors import InputError
 
@@ -93,7 +96,11 @@ def check_command(command: Command) -> None:
                 raise InputError(f"{file}: '{name}' is no id of {command.config_files[0]}{_suggest(name, merged)}")
             if name not in MONAI_IDS and not name.startswith("+"):
                 _check_value(f"{file}: {name}", name, brought[name], merged.get(name, None))
-        merged = ConfigParser(ConfigParser.load_config_files(list(command.config_files[: number + 1])))
+        for name, value in brought.items():
+            try:
+                merge_kv(merged, name, value)
+            except (ValueError, TypeError, LookupError) as error:
+                raise InputError(f"{file}: '{name}' cannot be laid over what is there ({error}); mend it") from error
     for name, value in command.overrides.items():
         if not _is_known(name, merged):
             raise InputError(f"--{name}: no such id in the config{_suggest(name, merged)}")
@@ -112,6 +119,12 @@ def count_given(command: Command) -> tuple[int, int] | None:
     return (len(training), len(validation)) if isinstance(training, list) and isinstance(validation, list) else None
 
 
+@lru_cache(maxsize=16)
+def _parse(file: Path, data: bytes) -> Any:
+    """Let MONAI read a file that holds ``data``; one config is looked at against many overlays, and YAML is slow."""
+    return ConfigParser.load_config_file(file)
+
+
 def load_config(file: Path) -> dict[str, Any]:
     """Return a config file's ids and values.
 
@@ -119,11 +132,11 @@ def load_config(file: Path) -> dict[str, Any]:
         InputError: it is no YAML, or holds no ids.
     """
     try:
-        content = ConfigParser.load_config_file(file)
+        content = deepcopy(_parse(file, file.read_bytes()))
         _count_values(content, iter(range(_MOST_VALUES)))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file}: is no config ({' '.join(str(error).split())}); mend it") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise InputError(f"{file}: holds no ids and values, such as `epochs: 10`; an empty overlay is {{}}")
     return content
 
@@ -141,7 +154,7 @@ def _is_known(name: str, config: ConfigParser) -> bool:
     parent, _, argument = name.rpartition("::")
     if name.lstrip("+") in config:
         return True
-    if not parent or parent not in config or "_target_" not in config[parent]:
+    if not parent or parent not in config or not isinstance(config[parent], dict) or "_target_" not in config[parent]:
         return False
     component = ConfigComponent(config=dict(config[parent]), locator=ComponentLocator())
     target = locate(component.resolve_module_name())

@@ -155,13 +155,14 @@ def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], loa
     from monai.bundle import ConfigParser
 
     from monai_brainseg import machine_checks
+    from monai_brainseg.commands import load_config
     from monai_brainseg.workloads import estimate_epoch, measure_workload
 
     train = bundle / "configs" / "train.yaml"
     if any(line.startswith("train.yaml: network_def") for line in found.code) or "patch_size" not in settings:
         found.facts.append("estimate: not made, the network is not all monai's, torch's or ours")
         return
-    content = ConfigParser.load_config_file(train)
+    content = load_config(train)
     parser = ConfigParser({name: content[name] for name in content if name in ("network_def", *settings)})
     try:
         network = parser.get_parsed_content("network_def")

@@ -198,7 +198,7 @@ def _read_channels(record: Path) -> dict[int, str]:
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
         names = {int(c): str(name) for c, name in content.get("channel_names", content.get("modality")).items()}
-    except (ValueError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise InputError(f'{record}: names no channels; add "channel_names": {{"0": "FLAIR"}}') from error
     if "flair" not in map(find_role, names.values()):
         raise InputError(f"{record}: names no FLAIR among {', '.join(names.values())}; name it, or use --naming")

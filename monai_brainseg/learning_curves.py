@@ -44,7 +44,7 @@ def read_training_run(folder: Path) -> TrainingRun:
     record, config = folder / "run.json", folder / "config.yaml"
     try:
         content = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{record}: is no JSON ({error}); name the output_dir of a training run") from error
     return TrainingRun(folder, curves, content, config.read_text(encoding="utf-8") if config.is_file() else "")
 

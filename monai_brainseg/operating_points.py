@@ -121,7 +121,7 @@ def read_points(file: Path) -> ChosenPoints:
         summary = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); {_REMEDY}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: is no JSON; {_REMEDY}") from error
     try:
         thresholds = {name: float(summary["operating_points"][name]["threshold"]) for name in POINTS}

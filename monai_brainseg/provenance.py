@@ -84,7 +84,7 @@ def read_seen(predictions: Path) -> list[str] | None:
         return None
     try:
         record = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read ({error}); predict again, or remove it") from error
     checkpoints = record.get("checkpoint") if isinstance(record, dict) else None
     lists = [_read_hashes(each) for each in checkpoints] if isinstance(checkpoints, list) else []

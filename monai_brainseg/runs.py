@@ -14,6 +14,7 @@ import platform
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
@@ -96,6 +97,7 @@ def start_run(
             _record(command, Path(output_dir), fresh, weights)
         else:
             logging.disable()
+        threading.excepthook = _leave_thread
         sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist) if given is None else None)
     except (InputError, OSError) as error:
         if claim_last_word():
@@ -118,6 +120,12 @@ def _leave(
     os._exit(1)
 
 
+def _leave_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Say nothing of a file that TensorBoard's thread cannot write: the next write of the run itself says it."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
+
+
 def explain(error: BaseException, datalist: Path | None) -> str | None:
     """Return in one line what a user has to mend after ``error``; None where it is a bug.
 
@@ -130,6 +138,8 @@ def explain(error: BaseException, datalist: Path | None) -> str | None:
             return f"{cause}; free space or name another --output_dir"
         if isinstance(cause, InputError) or isinstance(cause, OSError) and cause.errno is not None:
             return str(cause)
+        if reason := _name_memory(cause):
+            return reason
         if is_lost_peer(cause):
             return "another process of this run was lost; the same command with --resume True goes on"
         cause = cause.__cause__ or cause.__context__
@@ -142,6 +152,18 @@ def explain(error: BaseException, datalist: Path | None) -> str | None:
                 read_nifti(Path(file))
     except InputError as broken:
         return str(broken)
+    return None
+
+
+def _name_memory(error: BaseException) -> str | None:
+    """Return the line on an error that stands for too little memory, of this process, a loader's or a GPU."""
+    text, goes_on = str(error), "the same command with --resume True goes on"
+    if "DataLoader worker" in text and ("killed" in text or "exited unexpectedly" in text):
+        return f"a loader process was killed, as the system does where memory runs out; lower --num_workers: {goes_on}"
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the GPU has too little memory; end other programs on it, or lower --batch_size: {goes_on}"
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return f"there is too little memory; end other programs, or lower --cache_num or --batch_size: {goes_on}"
     return None
 
 

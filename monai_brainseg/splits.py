@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 
+from monai_brainseg.datalist_fields import find_wrong_field
 from monai_brainseg.errors import InputError
-from monai_brainseg.naming import clean_name
 from monai_brainseg.volumes import write_whole
 
 _PARTS = ("training", "test")
 _DRAWS = 100
-_LONGEST = 200
 _PREPARE = "write it again by brainseg prepare"
 
 
@@ -198,40 +197,10 @@ def _resolve(item: Any, file: Path, part: str) -> dict[str, Any]:
         if not isinstance(item, dict) or key not in item:
             name = item.get("patient", "an entry") if isinstance(item, dict) else "an entry"
             raise InputError(f'{file}: {name!s:.40} of "{part}" has no {key!r}; {_PREPARE}')
-    for key, (is_right, meant) in _FIELDS.items():
-        if key in item and not is_right(item[key]):
-            text = " ".join(repr(item[key]).split())
-            raise InputError(f"{file}: {key} {text:.60} of an entry of {part!r} is not {meant}; {_PREPARE}")
+    if (wrong := find_wrong_field(item)) is not None:
+        raise InputError(f"{file}: {wrong} in an entry of {part!r}; {_PREPARE}")
     image = [item["image"]] if isinstance(item["image"], str) else item["image"]
     return {**item, "image": [str(file.parent / one) for one in image], "label": str(file.parent / item["label"])}
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
-
-
-def _is_name(value: Any) -> bool:
-    """Is it a file's name on every system, and none that leads to another folder?"""
-    return isinstance(value, str) and value == clean_name(value) and len(value.encode(errors="replace")) <= _LONGEST
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-# Masks and scores are filed under the patient, so that a name must not lead out of a folder.
-_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "patient": (_is_name, "a name without / : ? * and the like, and of at most 200 bytes"),
-    "image": (lambda v: _is_text(v) or isinstance(v, list) and bool(v) and all(map(_is_text, v)), "a file or files"),
-    "label": (_is_text, "a file"),
-    "subject": (_is_text, "a text"),
-    "site": (_is_text, "a text"),
-    "fold": (_is_number, "a whole number from 0"),
-    "spacing_known": (lambda value: isinstance(value, bool), "true or false"),
-    "hash": (_is_text, "a text"),
-    "replaced": (lambda value: isinstance(value, list), "a list"),
-    "tumor_voxels": (_is_number, "a whole number from 0"),
-}
 
 
 def _check_files(items: Sequence[Item], file: Path) -> None:
