@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bundle_runs import CONFIGS, FCN_CONFIGS
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 # What the FCN bundle has of its own, beside its header: ids and where they are named.
 FCN_IDS: dict[str, set[str]] = {
@@ -56,6 +56,19 @@ def test_networks_agree_over_the_configs_of_the_fcn() -> None:
     for name in ("network_def", "auxiliary", "pixel_size", "patch_size", "network_grid", "bundle_root"):
         assert train[name] == evaluate[name] == inference[name], name
     assert train["network_def"]["_target_"] == "monai_brainseg.networks.FCNResNet50"
+
+
+def test_fcn_has_every_property_that_monai_asks_for(prepared_phantoms: Path, tmp_path: Path) -> None:
+    workflow = ConfigWorkflow(
+        config_file=str(FCN_CONFIGS / "train.yaml"),
+        workflow_type="train",
+        run_id="training",
+        logging_file=str(FCN_CONFIGS / "logging.conf"),
+        dataset_dir=str(prepared_phantoms),
+        output_dir=str(tmp_path),
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
 
 
 def test_what_is_no_config_has_the_same_form() -> None:
