@@ -139,8 +139,8 @@ def _look_at(node: ast.AST, own: set[str], aliases: Mapping[str, str]) -> list[s
         return [] if known else [aliases.get(node.id, node.id)]
     if isinstance(node, ast.Attribute):
         return [node.attr] if node.attr in _DOORS or node.attr.startswith("__") and node.attr != "__version__" else []
-    if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("torch.") and "load" in ast.unparse(node.func):
+    if isinstance(node, ast.Call) and re.fullmatch(r"torch(\.\w+)*\.\w*load\w*", name := ast.unparse(node.func)):
         safe = [k for k in node.keywords if k.arg == "weights_only"]
         trusted = safe and isinstance(safe[0].value, ast.Constant) and safe[0].value.value is True
-        return [] if trusted else ["torch.load without weights_only"]
+        return [] if trusted else [f"{name} without weights_only" if name == "torch.load" else name]
     return []
