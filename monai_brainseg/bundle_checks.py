@@ -57,10 +57,15 @@ def check_bundle(bundle: Path) -> list[Advice]:
         remedy = "look through the code listed below first"
         found.append(Advice(WARNING, bundle, "network_def runs code from outside: weights not compared", remedy))
     found += [
-        Advice(ERROR, breach.file, breach.problem, breach.remedy)
+        Advice(NOTE if _waits_for_weights(breach.file) else ERROR, breach.file, breach.problem, breach.remedy)
         for breach in check_contract(bundle, served=False, weights=harmless)
     ]
     return list(dict.fromkeys(found))
+
+
+def _waits_for_weights(file: Path) -> bool:
+    """A bundle without weights of its own is whole: it is there to be trained."""
+    return file.name == "model.pt" and not file.exists()
 
 
 def list_bundle_code(bundle: Path) -> list[str]:
@@ -80,6 +85,7 @@ def list_bundle_code(bundle: Path) -> list[str]:
 def check_overlays(bundle: Path, folder: Path) -> list[Advice]:
     """Return the overlays and recipes in ``folder`` that name an id which the bundle's ``train.yaml`` lacks.
 
+    Those that say by ``bundle_root`` that they are laid over another bundle are not looked at.
     ``NAME.evaluate.yaml`` is laid over ``evaluate.yaml``; the bundle's own ``multi_gpu_train.yaml`` is looked at too.
     """
     configs = bundle / "configs"
@@ -88,6 +94,8 @@ def check_overlays(bundle: Path, folder: Path) -> list[Advice]:
     for file in [*own, *sorted(folder.glob("*.yaml")), *sorted(folder.glob("recipes/*.yaml"))]:
         base = configs / ("evaluate.yaml" if file.name.endswith(".evaluate.yaml") else "train.yaml")
         try:
+            if Path(str(load_config(file).get("bundle_root", bundle))).name != bundle.resolve().name:
+                continue
             check_command(Command("training", (str(base), str(file)), {}))
         except InputError as error:
             where, _, problem = str(error).partition(": ")

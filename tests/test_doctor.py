@@ -17,7 +17,8 @@ import pytest
 import yaml
 from bundle_runs import CONFIGS
 
-from monai_brainseg.advice import ERROR, Advice
+from monai_brainseg.advice import ERROR, NOTE, Advice
+from monai_brainseg.bundle_checks import check_bundle, check_overlays
 from monai_brainseg.bundle_code import list_code
 from monai_brainseg.cli import main
 from monai_brainseg.doctor import examine
@@ -202,3 +203,10 @@ def test_load_counts_both_sides_of_the_fold_and_the_cache(prepared_phantoms: Pat
     assert (load.training, load.validation) == (4, 4)
     assert load.cache == 4 * 64 * 64 * 8 * (11 + 6)
     assert measure_load(items, settings | {"cache_num": 0}).cache == 0
+
+
+def test_a_bundle_that_waits_for_weights_is_no_error() -> None:
+    found = [advice for advice in check_bundle(Path("bundles/brainseg_fcn")) if advice.level != NOTE]
+    assert found == []
+    overlays = check_overlays(Path("bundles/brainseg_fcn"), Path("configs"))
+    assert overlays == []  # those of the U-Net alone say so
