@@ -19,7 +19,8 @@ from monai_brainseg.label_contract import check_contract
 from monai_brainseg.recipes import Recipe, lay_over, read_recipe, select_inference
 
 # The server trains in place: weights are written where it looks for them, all else beside them. It goes on from trained
-# weights on a handful of patients, and so takes what configs/finetune.yaml does.
+# weights on a handful of patients, and so takes the steps of configs/finetune.yaml; not its way back to the first
+# weights (pull_back), as it trains again and again, each time from the last.
 SERVED = {
     "ckpt_dir": "$@bundle_root + '/models'",
     "output_dir": "$@bundle_root + '/training'",
