@@ -41,8 +41,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two or more processes of one thread each: libraries that share cores with several threads each wait for one another.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-gpu: .venv/installed-dev
 	$(BIN)/python -m pytest -m gpu

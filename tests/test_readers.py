@@ -7,9 +7,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from monai.transforms import LoadImage
+import pytest
 
-from monai_brainseg.readers import ThreadedNibabelReader
+from monai_brainseg.readers import ThreadedLoadImaged
 
 
 def test_each_of_many_threads_gets_the_files_that_it_asked_for(tmp_path: Path) -> None:
@@ -20,12 +20,20 @@ def test_each_of_many_threads_gets_the_files_that_it_asked_for(tmp_path: Path) -
             voxels = np.full((96, 96, 8), 10 * number + sequence, np.int16)
             nib.save(nib.Nifti1Image(voxels, np.diag([1.0 + number, 1, 1, 1])), file)
         cases.append(files)
-    load = LoadImage(reader=ThreadedNibabelReader(), image_only=True)
+    load = ThreadedLoadImaged(keys="image")
     with ThreadPool(8) as pool:
-        images = pool.map(load, cases * 8, chunksize=1)
+        images = [item["image"] for item in pool.map(load, [{"image": files} for files in cases] * 8, chunksize=1)]
     for index, image in enumerate(images):
         number = index % len(cases)
         values = image.mean((1, 2, 3)).tolist() if number % 2 else [image.mean().item()]
         assert values == [10 * number + sequence for sequence in range(len(cases[number]))]
         assert image.affine[0, 0] == 1 + number
         assert image.meta["filename_or_obj"] == str(cases[number][0])
+
+
+def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "case.nii.gz"
+    nib.save(nib.Nifti1Image(np.arange(4096, dtype=np.int16).reshape(16, 16, 16), np.eye(4)), file)
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises((EOFError, nib.filebasedimages.ImageFileError)):
+        ThreadedLoadImaged(keys="image")({"image": file})

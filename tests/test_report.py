@@ -26,6 +26,7 @@ from monai_brainseg.slices import decode_slice
 from monai_brainseg.splits import Item, read_datalist
 from monai_brainseg.volumes import Volume, read_nifti, write_nifti
 
+ODD = "p&lt;i&gt;'&amp;"  # as hostile as a patient's name may be
 EVIL = 'p"><img src=x onerror=alert(1)>&amp;'
 
 
@@ -209,15 +210,15 @@ def copy_data(prepared: Path, folder: Path, change: Callable[[dict[str, Any]], A
 def test_a_hostile_name_is_text(prepared_phantoms: Path, tmp_path: Path) -> None:
     def rename(content: dict[str, Any]) -> None:
         for number, item in enumerate(content["test"]):
-            item.update(patient=f"{EVIL}{number}", subject=f"s{number}", site=f"{EVIL}site")
+            item.update(patient=f"{ODD}{number}", subject=f"s{number}", site=f"{EVIL}site")
 
     data = copy_data(prepared_phantoms, tmp_path / "data", rename)
     write_predictions(read_datalist(data)["test"][:1], tmp_path / "masks")
     assert evaluate(data, tmp_path / "masks", tmp_path / "out") == 0
     page, text, summary = read_results(tmp_path / "out")
-    assert summary["missing"] == [f"{EVIL}1"]
+    assert summary["missing"] == [f"{ODD}1"]
     assert "img" not in page.tags
-    assert [f"{EVIL}1 (no prediction)", f"{EVIL}site"] in [row[:2] for row in page.rows]
+    assert [f"{ODD}1 (no prediction)", f"{EVIL}site"] in [row[:2] for row in page.rows]
     assert f"{EVIL}site" in [row[0] for row in page.rows]
 
 
