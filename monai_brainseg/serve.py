@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from monai_brainseg.bundle_folders import find_bundle
+from monai_brainseg.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.commands import load_config
 from monai_brainseg.errors import InputError
 from monai_brainseg.label_contract import check_contract
-from monai_brainseg.recipes import Recipe, lay_over, read_recipe, select_inference
+from monai_brainseg.recipes import Recipe, lay_over, read_trained, select_inference
 
 # The server trains in place: weights are written where it looks for them, all else beside them. It goes on from trained
 # weights on a handful of patients, and so takes what configs/finetune.yaml does.
@@ -41,7 +41,7 @@ def install(
 
     Args:
         app: folder that ``monailabel apps --download --name monaibundle`` wrote.
-        bundles: names or paths.
+        bundles: names or paths; none for that which the recipe names, or the default.
         checkpoint: weights to serve instead of the ``models/model.pt`` of a bundle.
         recipe: laid over the one bundle, or over that which it names; the copy goes by both names.
         overwrite: replace what the app has under these names, weights that the server trained among it.
@@ -55,12 +55,14 @@ def install(
     """
     _check_app(app)
     for option, value in (("--checkpoint", checkpoint), ("--recipe", recipe)):
-        if value is not None and len(bundles) != 1:
+        if value is not None and len(bundles) > 1:
             raise InputError(f"{option} {value}: of which bundle? Install one at a time with {option}")
-    sources = [find_bundle(bundle, "train.yaml", "inference.yaml") for bundle in bundles]
-    names = [source.resolve().name for source in sources]
-    overlay = None if recipe is None else read_recipe(recipe, sources[0])
-    if overlay is not None:
+    overlay = None
+    if recipe is None:
+        sources = [find_bundle(bundle, "train.yaml", "inference.yaml") for bundle in bundles or [DEFAULT]]
+        names = [source.resolve().name for source in sources]
+    else:
+        overlay = read_trained(recipe, bundles[0] if bundles else None, [checkpoint] if checkpoint else [])
         sources, names = [overlay.bundle], [f"{overlay.bundle.resolve().name}_{overlay.name}"]
     for name in names:
         if (app / "model" / name).exists() and not overwrite:
