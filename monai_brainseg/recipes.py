@@ -172,6 +172,6 @@ def _choose_bundle(file: Path, own: str | None, given: str | Path | None) -> Pat
     found = find_bundle(str(given), *configs)
     if own is not None and Path(own).resolve().name not in (found.name, found.resolve().name):
         raise InputError(
-            f"--bundle {given}: recipe {file.stem} is laid over {Path(own).name}; leave out --bundle, or name another recipe"
+            f"--bundle {given}: recipe {file.stem} is laid over {Path(own).name}; leave it out, or name another recipe"
         )
     return found

@@ -17,6 +17,7 @@ from monai_brainseg.commands import load_config
 from monai_brainseg.errors import InputError
 from monai_brainseg.label_contract import check_contract
 from monai_brainseg.recipes import Recipe, lay_over, read_trained, select_inference
+from monai_brainseg.weights import read_checkpoint
 
 # The server trains in place: weights are written where it looks for them, all else beside them. It goes on from trained
 # weights on a handful of patients, and so takes what configs/finetune.yaml does.
@@ -125,7 +126,7 @@ def _copy_weights(source: Path, copy: Path, checkpoint: Path | None) -> Path:
     if weights.is_file():
         shutil.copyfile(weights, copy / "models" / "model.pt")
     elif checkpoint is not None:
-        raise InputError(f"{checkpoint}: no weights there; name a file that `run training` wrote, RUN/models/model.pt")
+        read_checkpoint(checkpoint)  # says why it cannot
     if checkpoint is not None:  # an export of the bundle's own weights is of others than these
         (copy / "models" / "model.ts").unlink(missing_ok=True)
     return weights

@@ -73,7 +73,7 @@ def test_recipes_are_laid_over_their_own_bundle_from_any_folder(
         assert read_recipe(name, "brainseg_fcn").bundle.name == "brainseg_fcn"
         return
     other = "brainseg_unet" if name.startswith("fcn") else "brainseg_fcn"
-    with pytest.raises(InputError, match=f"^--bundle {other}: recipe {name} is laid over {own}; leave out --bundle"):
+    with pytest.raises(InputError, match=f"^--bundle {other}: recipe {name} is laid over {own}; leave it out"):
         read_recipe(name, other)
 
 
