@@ -184,7 +184,6 @@ def test_a_network_that_cannot_be_exported_is_said_in_one_line(
 def test_fcn_is_exported_in_every_form_but_the_zip_which_is_too_large(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the auxiliary head's way out of training, which an export has no use for."""
     import onnxruntime
 
     bundle, weights = FCN_CONFIGS.parent, tmp_path / "fcn.pt"
