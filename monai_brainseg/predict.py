@@ -36,6 +36,7 @@ from monai_brainseg.mask_records import (
 from monai_brainseg.montages import draw_montage
 from monai_brainseg.naming import find_subject
 from monai_brainseg.provenance import describe_checkpoint, find_seen
+from monai_brainseg.ranks import read_share
 from monai_brainseg.recipes import read_trained, select_inference
 from monai_brainseg.segmenting import Segmenter, load_bundle
 from monai_brainseg.slices import encode_slice
@@ -96,9 +97,9 @@ def predict(
         why studies could not be segmented, by name.
 
     Raises:
-        InputError: weights, bundle or device cannot be used, or the folder cannot be written to.
+        InputError: weights, bundle, device or this process's share cannot be used, or the folder cannot be written to.
     """
-    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    rank, processes = read_share()
     (bundle, overlay), device = _find_network(options), _choose_device(options.device, options.engine)
     options = replace(options, bundle=str(bundle))
     files = options.checkpoints or (bundle / "models" / "model.pt",)
