@@ -21,6 +21,7 @@ from monai_brainseg.weights import write_half_precision
 
 _METADATA = Path("configs") / "metadata.json"
 _CONFIG = Path("configs") / "inference.yaml"
+_REMEDY = "mend the network or what it says of the disk, or choose another --format"
 
 
 def export(form: str, bundle: str, checkpoint: Path | None, output: Path) -> None:
@@ -55,7 +56,7 @@ def _export_torchscript(bundle: Path, weights: Path, output: Path) -> None:
     load_network(bundle, [weights])  # refuses what MONAI would load in part
     if output.suffix != ".ts":  # MONAI adds it where there is none
         raise InputError(f"{output}: a TorchScript file is named .ts; name another --output")
-    with write_beside(output) as unfinished, explain_failure(bundle, "TorchScript"):
+    with write_beside(output) as unfinished, explain_failure(bundle, "TorchScript", _REMEDY):
         ckpt_export(
             net_id="network_def",
             filepath=str(unfinished),
@@ -75,7 +76,7 @@ def _export_onnx(bundle: Path, weights: Path, output: Path) -> None:
     metadata = ConfigParser.load_config_file(bundle / _METADATA)
     with write_beside(output) as unfinished:
         network = load_network(bundle, [weights])
-        with explain_failure(bundle, "ONNX"):
+        with explain_failure(bundle, "ONNX", _REMEDY):
             write_onnx(network, unfinished)
         model = onnx.load(unfinished)
         names = ("name", "version", "license", "intended_use")

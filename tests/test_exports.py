@@ -31,6 +31,7 @@ from monai_brainseg import engines
 from monai_brainseg.cases import find_own, read_images
 from monai_brainseg.cli import main
 from monai_brainseg.engines import OnnxNetwork
+from monai_brainseg.errors import InputError
 from monai_brainseg.networks import FCNResNet50
 from monai_brainseg.segmenting import load_bundle, load_network
 from monai_brainseg.studies import find_scans
@@ -178,6 +179,9 @@ def test_a_network_that_cannot_be_exported_is_said_in_one_line(
     assert f"stubborn: cannot be written as {name} (" in error
     assert error.count("\n") == 1
     assert list(output.parent.iterdir()) == []
+    if form == "onnx":
+        with pytest.raises(InputError, match=r"Stubborn: cannot be written as ONNX \(.*leave out --engine$"):
+            OnnxNetwork(load_network(bundle, [bundle / "models" / "model.pt"]))
 
 
 @pytest.mark.slow
