@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from monai_brainseg.benchmark_runs import LEFT_OUT, SAME_SLICES, TEST, Run, Target
-from monai_brainseg.bundle_folders import find_bundle
 from monai_brainseg.errors import InputError
 from monai_brainseg.recipes import Recipe, read_recipe
 from monai_brainseg.slice_splits import LEFT_FOLD, SAME_PATIENTS
@@ -62,7 +61,7 @@ def make_plan(
     recipes: Sequence[str],
     output: Path,
     *,
-    bundle: str = "brainseg_unet",
+    bundle: str | None = None,
     splits: Sequence[str] = ("patient",),
     folds: Sequence[int] | None = None,
     seeds: Sequence[int] = (0,),
@@ -76,7 +75,7 @@ def make_plan(
         dataset_dir: a folder that ``brainseg prepare`` wrote.
         recipes: names in ``configs/recipes`` or paths of YAML files.
         output: folder of everything.
-        bundle: its name or folder.
+        bundle: its name or folder; None for those that the recipes name, or the default.
         splits: of ``SPLITS``.
         folds: None for all.
         seeds: of the trainings.
@@ -89,8 +88,7 @@ def make_plan(
     """
     if ensemble and not final:
         raise InputError("--ensemble: is scored on the test part alone; add --final")
-    found = find_bundle(bundle, "train.yaml", "evaluate.yaml")
-    read = tuple(read_recipe(name, found) for name in recipes)
+    read = tuple(read_recipe(name, bundle) for name in recipes)
     for option, names in (("recipes", [recipe.name for recipe in read]), ("split", splits), ("seeds", seeds)):
         if not names or len(set(names)) < len(names):
             raise InputError(f"--{option} {','.join(map(str, names))}: name one or more, each once")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from monai_brainseg.errors import InputError
 
+DEFAULT = "brainseg_unet"  # what commands take where --bundle is not given
 _OURS = (Path(__file__).parent / "bundles", Path(__file__).resolve().parent.parent / "bundles")
 
 

@@ -18,7 +18,10 @@ def add_label(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     install.add_argument("--app", type=Path, required=True, metavar="DIR", help="the app, such as apps/monaibundle")
     install.add_argument(
-        "--bundle", action="append", metavar="NAME", help="or its folder; can be repeated (default: brainseg_unet)"
+        "--bundle",
+        action="append",
+        metavar="NAME",
+        help="or its folder; can be repeated (default: the recipe's, or brainseg_unet)",
     )
     install.add_argument("--recipe", metavar="NAME", help="that the weights were trained by; laid over the bundle")
     install.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights, instead of those of the bundle")
@@ -29,8 +32,7 @@ def add_label(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _install(arguments: argparse.Namespace) -> None:
     from monai_brainseg.serve import format_start, install  # loads MONAI, which takes seconds
 
-    bundles = arguments.bundle or ["brainseg_unet"]
     options = {"recipe": arguments.recipe, "overwrite": arguments.overwrite}
-    names = install(arguments.app, bundles, arguments.checkpoint, **options)
+    names = install(arguments.app, arguments.bundle or [], arguments.checkpoint, **options)
     print(f"{', '.join(names)} in {arguments.app / 'model'}; start the server by (DIR: the folder of the images)")
     print(format_start(arguments.app, names))

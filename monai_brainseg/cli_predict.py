@@ -55,7 +55,9 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--series", metavar="NUMBER", help="of DICOM studies: number, UID or part of the description (default: FLAIR)"
     )
     parser.add_argument(
-        "--bundle", default="brainseg_unet", metavar="NAME", help="or its folder, whose config runs code; brainseg_unet"
+        "--bundle",
+        metavar="NAME",
+        help="or its folder, whose config runs code (default: the recipe's, or brainseg_unet)",
     )
     parser.add_argument("--recipe", metavar="NAME", help="that the weights were trained by; laid over the bundle")
     parser.add_argument(

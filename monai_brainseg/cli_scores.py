@@ -35,7 +35,9 @@ def add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="cut each training short after so long")
     parser.add_argument("--epochs", type=int, metavar="N", help="of each training, instead of the recipe's own")
     parser.add_argument(
-        "--bundle", default="brainseg_unet", metavar="NAME", help="or its folder, whose config runs code; brainseg_unet"
+        "--bundle",
+        metavar="NAME",
+        help="or its folder, whose config runs code (default: a recipe's own, or brainseg_unet)",
     )
     parser.add_argument("--final", action="store_true", help="score the test part too: once, when all choices are made")
     parser.add_argument("--ensemble", action="store_true", help="score the mean of each recipe's networks on it too")

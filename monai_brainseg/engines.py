@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,6 +44,25 @@ def write_onnx(network: torch.nn.Module, file: Path) -> None:
         )
 
 
+@contextmanager
+def explain_failure(name: object, form: str, remedy: str) -> Iterator[None]:
+    """Say in one line what keeps an exporter of torch or MONAI from writing a network.
+
+    Args:
+        name: of the bundle or network.
+        form: that it was to be written in.
+        remedy: what to do instead.
+
+    Raises:
+        InputError: it failed.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{name}: cannot be written as {form} ({type(error).__name__}: {reason}); {remedy}") from error
+
+
 def check_packages(*names: str) -> None:
     """Refuse to go on without packages of the extra ``onnx``.
 
@@ -71,7 +92,8 @@ class OnnxNetwork(torch.nn.Module):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         with tempfile.TemporaryDirectory() as folder:
-            write_onnx(network, Path(folder) / "network.onnx")
+            with explain_failure(type(network).__name__, "ONNX", "leave out --engine"):
+                write_onnx(network, Path(folder) / "network.onnx")
             self.session = onnxruntime.InferenceSession(
                 Path(folder) / "network.onnx", options, providers=["CPUExecutionProvider"]
             )

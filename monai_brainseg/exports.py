@@ -12,7 +12,7 @@ from pathlib import Path
 from monai.bundle import ConfigParser, ckpt_export
 
 from monai_brainseg.bundle_folders import find_bundle
-from monai_brainseg.engines import check_packages, write_onnx
+from monai_brainseg.engines import check_packages, explain_failure, write_onnx
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.model_zoo import write_archive
@@ -21,6 +21,7 @@ from monai_brainseg.weights import write_half_precision
 
 _METADATA = Path("configs") / "metadata.json"
 _CONFIG = Path("configs") / "inference.yaml"
+_REMEDY = "mend the network or what it says of the disk, or choose another --format"
 
 
 def export(form: str, bundle: str, checkpoint: Path | None, output: Path) -> None:
@@ -55,7 +56,7 @@ def _export_torchscript(bundle: Path, weights: Path, output: Path) -> None:
     load_network(bundle, [weights])  # refuses what MONAI would load in part
     if output.suffix != ".ts":  # MONAI adds it where there is none
         raise InputError(f"{output}: a TorchScript file is named .ts; name another --output")
-    with write_beside(output) as unfinished:
+    with write_beside(output) as unfinished, explain_failure(bundle, "TorchScript", _REMEDY):
         ckpt_export(
             net_id="network_def",
             filepath=str(unfinished),
@@ -74,7 +75,9 @@ def _export_onnx(bundle: Path, weights: Path, output: Path) -> None:
 
     metadata = ConfigParser.load_config_file(bundle / _METADATA)
     with write_beside(output) as unfinished:
-        write_onnx(load_network(bundle, [weights]), unfinished)
+        network = load_network(bundle, [weights])
+        with explain_failure(bundle, "ONNX", _REMEDY):
+            write_onnx(network, unfinished)
         model = onnx.load(unfinished)
         names = ("name", "version", "license", "intended_use")
         given = {name: str(metadata[name]) for name in names if name in metadata}

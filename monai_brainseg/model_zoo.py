@@ -104,7 +104,13 @@ def _check_files(folder: Path) -> Iterator[Breach]:
         elsewhere = any(each["path"] == file.relative_to(folder).as_posix() for each in downloads)
         if file.stat().st_size > _MOST_MIB * 2**20 and not elsewhere:
             size = file.stat().st_size / 2**20
-            yield Breach(file, f"has {size:.0f} MiB and the zoo takes {_MOST_MIB}", "list it in large_files.yml")
+            what = f"has {size:.0f} MiB and the zoo takes {_MOST_MIB}"
+            yield Breach(
+                file,
+                what,
+                "put it where it can be downloaded and list it in large_files.yml beside configs/, as `large_files: "
+                "[{path: models/model.pt, url: ...}]`, or hand the bundle's folder and the file on as they are",
+            )
 
 
 def _check_metadata(file: Path) -> Iterator[Breach]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.weights import check_whole
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +46,19 @@ class FCNResNet50(nn.Module):
         self.classifier = _make_head(2048, out_channels)
         self.aux_classifier = _make_head(1024, out_channels) if auxiliary else None
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        """Return logits ``[batch, class, x, y]``; while training with an auxiliary head, those of both heads."""
-        *_, layer3, layer4 = self.backbone(images)
-        answers = [self.classifier(layer4)]
-        if self.training and self.aux_classifier is not None:
-            answers.append(self.aux_classifier(layer3))
-        answers = [interpolate(x, images.shape[2:], mode="bilinear", align_corners=False) for x in answers]
-        return answers if len(answers) > 1 else answers[0]
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits ``[batch, class, x, y]``; while training with an auxiliary head, a list of those of both."""
+        features = self.backbone(images)
+        answer = _widen(self.classifier(features[-1]), images)
+        # TorchScript, which has one type for an answer, compiles nothing of this.
+        if not torch.jit.is_scripting() and self.training and self.aux_classifier is not None:
+            return [answer, _widen(self.aux_classifier(features[-2]), images)]  # type: ignore[return-value]
+        return answer
+
+
+def _widen(answer: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Bring an answer to the size of its images."""
+    return interpolate(answer, images.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _dilate(layer: Sequence[ResNetBottleneck], before: int, dilation: int) -> None:
@@ -113,8 +120,18 @@ def _read_state(file: Path) -> Mapping[str, torch.Tensor]:
     if not file.is_file():
         raise InputError(f"{file}: no such file; --pretrained names a checkpoint of torchvision's fcn_resnet50")
     try:
+        if zipfile.is_zipfile(file):  # what torch wrote before 1.6, as torchvision has it still, is none
+            check_whole(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        ValueError,
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+    ) as error:
         raise InputError(f"{file}: is no file of weights ({type(error).__name__}); name another") from error
     if isinstance(content, dict) and "model" in content:
         raise InputError(f"{file}: is of a training, not published; go on from it by configs/finetune.yaml")

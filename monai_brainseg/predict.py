@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from monai_brainseg.bundle_folders import find_bundle
+from monai_brainseg.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.cases import find_own, read_images
 from monai_brainseg.confidence import measure_confidence, measure_entropy
 from monai_brainseg.dicom_masks import write_segmentation
@@ -36,7 +36,8 @@ from monai_brainseg.mask_records import (
 from monai_brainseg.montages import draw_montage
 from monai_brainseg.naming import find_subject
 from monai_brainseg.provenance import describe_checkpoint, find_seen
-from monai_brainseg.recipes import read_recipe, select_inference
+from monai_brainseg.ranks import read_share
+from monai_brainseg.recipes import read_trained, select_inference
 from monai_brainseg.segmenting import Segmenter, load_bundle
 from monai_brainseg.slices import encode_slice
 from monai_brainseg.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
@@ -50,7 +51,7 @@ class Options:
     """How studies are segmented and what is written.
 
     Attributes:
-        bundle: its name or folder.
+        bundle: its name or folder; the recipe's or the default where it is None.
         recipe: that the weights were trained by, where that was not the bundle as it is.
         checkpoints: files of weights; the bundle's own if empty, the mean of the probabilities if several.
         tta: average with the mirrored volume too.
@@ -62,7 +63,7 @@ class Options:
         engine: what computes the network, "torch" or, on the CPU, "onnxruntime".
     """
 
-    bundle: str = "brainseg_unet"
+    bundle: str | None = None
     recipe: str | None = None
     checkpoints: tuple[Path, ...] = ()
     tta: bool = False
@@ -96,9 +97,9 @@ def predict(
         why studies could not be segmented, by name.
 
     Raises:
-        InputError: weights, bundle or device cannot be used, or the folder cannot be written to.
+        InputError: weights, bundle, device or this process's share cannot be used, or the folder cannot be written to.
     """
-    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    rank, processes = read_share()
     (bundle, overlay), device = _find_network(options), _choose_device(options.device, options.engine)
     options = replace(options, bundle=str(bundle))
     files = options.checkpoints or (bundle / "models" / "model.pt",)
@@ -143,10 +144,9 @@ def predict(
 
 def _find_network(options: Options) -> tuple[Path, dict[str, Any]]:
     """Return the bundle's folder and what a recipe lays over its ``inference.yaml``."""
-    bundle = find_bundle(options.bundle, "inference.yaml")
     if options.recipe is None:
-        return bundle, {}
-    recipe = read_recipe(options.recipe, bundle)
+        return find_bundle(options.bundle or DEFAULT, "inference.yaml"), {}
+    recipe = read_trained(options.recipe, options.bundle, options.checkpoints)
     return recipe.bundle, select_inference(recipe)
 
 
@@ -173,7 +173,7 @@ def segment_scan(
     if options.uncertainty:
         maps["entropy"] = measure_entropy(result.probability)
         sure = {"confidence": measure_confidence(maps["entropy"], result.mask)}
-    written, said = _write_outputs(scan, flair, result.mask, maps, output, options.bundle)
+    written, said = _write_outputs(scan, flair, result.mask, maps, output, options.bundle or DEFAULT)
     voxels = int(result.mask.sum())
     return {
         "case": scan.case.patient,

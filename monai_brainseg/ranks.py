@@ -48,6 +48,23 @@ def check_shares(training: int, validation: int, batch_size: int) -> None:
         )
 
 
+def read_share() -> tuple[int, int]:
+    """Return which process this is, from 0, and of how many, as whoever started it says; 0 of 1 where nobody does.
+
+    Raises:
+        InputError: there is no such process among so many.
+    """
+    given = {name: os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"))}
+    said = " ".join(f"{name}={value}" for name, value in given.items())
+    try:
+        rank, processes = map(int, given.values())
+    except ValueError as error:
+        raise InputError(f"{said}: must be whole numbers; unset both, or let RANK count from 0") from error
+    if not 0 <= rank < processes:
+        raise InputError(f"{said}: RANK goes from 0 to WORLD_SIZE - 1; mend them, as studies would be left out")
+    return rank, processes
+
+
 def claim_last_word() -> bool:
     """Return True to the first process of a run that asks; it alone says why the run ends.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
-from monai_brainseg.bundle_folders import find_bundle
+from monai_brainseg.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.commands import MONAI_IDS, Command, check_command, load_config
 from monai_brainseg.errors import InputError
 
-_REPOSITORY = Path(__file__).resolve().parent.parent
+# Those of the current folder, of this checkout, and those that come with the package.
+_FOLDERS = tuple(
+    place / "configs" / "recipes" for place in (Path(), Path(__file__).resolve().parent.parent, Path(__file__).parent)
+)
 _EVALUATING = ".evaluate.yaml"
 # What decides how an image reaches the network in training; scoring it on other images would be worth nothing.
 _READING = ("reading", "normalizing", "gridding", "validate::preprocessing", "validate::deterministic_transforms")
@@ -50,7 +53,7 @@ class Recipe:
         return hash_content([ConfigParser.load_config_file(self.file), self.evaluating])
 
 
-def read_recipe(name: str, bundle: Path) -> Recipe:
+def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
     """Find a recipe and check it against both configs of the bundle that it is laid over.
 
     Of its ids, those that ``evaluate.yaml`` knows too (the network, patch and pixel size) are laid over that as well,
@@ -59,18 +62,18 @@ def read_recipe(name: str, bundle: Path) -> Recipe:
 
     Args:
         name: of a file in ``configs/recipes``, or the path of a YAML file.
-        bundle: folder of the bundle, for recipes that name none by ``bundle_root``.
+        bundle: name or folder, where ``--bundle`` gives one; else that of the recipe's ``bundle_root``, or the default.
 
     Raises:
-        InputError: there is no such recipe or bundle, an id is unknown, or it changes how images are read for training
-            alone.
+        InputError: there is no such recipe or bundle, the recipe names another one, an id is unknown, or it changes how
+            images are read for training alone.
     """
     file = _find_file(name)
-    bundle = find_bundle(str(load_config(file).get("bundle_root", bundle)), "train.yaml", "evaluate.yaml")
-    recipe = Recipe(file.stem, bundle, file, {})
-    check_command(Command("training", recipe.training_files, {}))
     brought = load_config(file)
-    evaluate = bundle / "configs" / "evaluate.yaml"
+    folder = _choose_bundle(file, brought.get("bundle_root"), bundle)
+    recipe = Recipe(file.stem, folder, file, {})
+    check_command(Command("training", recipe.training_files, {}))
+    evaluate = folder / "configs" / "evaluate.yaml"
     shared = select_shared(brought, ConfigParser.load_config_file(evaluate))
     companion = file.with_name(file.stem + _EVALUATING)
     if companion.is_file():
@@ -81,7 +84,24 @@ def read_recipe(name: str, bundle: Path) -> Recipe:
             f"{file}: '{lost[0]}' changes how images are read, and evaluate.yaml has no such id; say the same for "
             f"evaluating in {companion.name}"
         )
-    return Recipe(file.stem, bundle, file, shared)
+    return Recipe(file.stem, folder, file, shared)
+
+
+def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Path]) -> Recipe:
+    """Find the recipe that weights were trained by, as ``read_recipe`` does.
+
+    Args:
+        name: of the recipe.
+        bundle: as ``--bundle`` gives it.
+        checkpoints: the weights; none for those of the bundle, which were trained by a recipe that changes nothing.
+
+    Raises:
+        InputError: the recipe cannot be used, or weights of it are needed.
+    """
+    recipe = read_recipe(name, bundle)
+    if not checkpoints and {*load_config(recipe.file), *recipe.evaluating} - {"bundle_root"}:
+        raise InputError(f"recipe {recipe.name}: its weights are not the bundle's; name them by --checkpoint")
+    return recipe
 
 
 def select_inference(recipe: Recipe) -> dict[str, Any]:
@@ -132,12 +152,26 @@ def _find_file(name: str) -> Path:
         if Path(name).is_file():
             return Path(name)
         raise InputError(f"{name}: no such recipe file; check the path")
-    folder = Path("configs/recipes") if Path("configs/recipes").is_dir() else _REPOSITORY / "configs" / "recipes"
-    known = [file.stem for file in sorted(folder.glob("*.yaml")) if not file.name.endswith(_EVALUATING)]
-    if name not in known:
-        raise InputError(f"{name}: no such recipe; name the path of a YAML file or {_list(known)}")
-    return folder / f"{name}.yaml"
+    files = [file for folder in _FOLDERS for file in folder.glob("*.yaml") if not file.name.endswith(_EVALUATING)]
+    for file in files:
+        if file.stem == name:
+            return file
+    known = ", ".join(sorted({file.stem for file in files}))
+    there = f"name the path of a YAML file or one of {known}"
+    nothing = "recipes with a name are in the repository's configs/recipes; name the path of a YAML file"
+    raise InputError(f"{name}: no such recipe; {there if known else nothing}")
 
 
-def _list(names: list[str]) -> str:
-    return f"one of {', '.join(names)}" if names else "there is none here"
+def _choose_bundle(file: Path, own: str | None, given: str | Path | None) -> Path:
+    """Return the folder of the bundle that is given, unless the recipe names another one; else of the recipe's own."""
+    configs = "train.yaml", "evaluate.yaml"
+    if given is None:
+        # A path from the repository's root, where this is not the current folder, is the bundle of that name.
+        name = DEFAULT if own is None else str(own) if (Path(own) / "configs").is_dir() else Path(own).name
+        return find_bundle(name, *configs)
+    found = find_bundle(str(given), *configs)
+    if own is not None and Path(own).resolve().name not in (found.name, found.resolve().name):
+        raise InputError(
+            f"--bundle {given}: recipe {file.stem} is laid over {Path(own).name}; leave it out, or name another recipe"
+        )
+    return found

@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
-from monai_brainseg.bundle_folders import find_bundle
+from monai_brainseg.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.commands import load_config
 from monai_brainseg.errors import InputError
 from monai_brainseg.label_contract import check_contract
-from monai_brainseg.recipes import Recipe, lay_over, read_recipe, select_inference
+from monai_brainseg.recipes import Recipe, lay_over, read_trained, select_inference
+from monai_brainseg.weights import read_checkpoint
 
 # The server trains in place: weights are written where it looks for them, all else beside them. It goes on from trained
 # weights on a handful of patients, and so takes the steps of configs/finetune.yaml; not its way back to the first
@@ -42,7 +43,7 @@ def install(
 
     Args:
         app: folder that ``monailabel apps --download --name monaibundle`` wrote.
-        bundles: names or paths.
+        bundles: names or paths; none for that which the recipe names, or the default.
         checkpoint: weights to serve instead of the ``models/model.pt`` of a bundle.
         recipe: laid over the one bundle, or over that which it names; the copy goes by both names.
         overwrite: replace what the app has under these names, weights that the server trained among it.
@@ -56,12 +57,14 @@ def install(
     """
     _check_app(app)
     for option, value in (("--checkpoint", checkpoint), ("--recipe", recipe)):
-        if value is not None and len(bundles) != 1:
+        if value is not None and len(bundles) > 1:
             raise InputError(f"{option} {value}: of which bundle? Install one at a time with {option}")
-    sources = [find_bundle(bundle, "train.yaml", "inference.yaml") for bundle in bundles]
-    names = [source.resolve().name for source in sources]
-    overlay = None if recipe is None else read_recipe(recipe, sources[0])
-    if overlay is not None:
+    overlay = None
+    if recipe is None:
+        sources = [find_bundle(bundle, "train.yaml", "inference.yaml") for bundle in bundles or [DEFAULT]]
+        names = [source.resolve().name for source in sources]
+    else:
+        overlay = read_trained(recipe, bundles[0] if bundles else None, [checkpoint] if checkpoint else [])
         sources, names = [overlay.bundle], [f"{overlay.bundle.resolve().name}_{overlay.name}"]
     for name in names:
         if (app / "model" / name).exists() and not overwrite:
@@ -124,7 +127,7 @@ def _copy_weights(source: Path, copy: Path, checkpoint: Path | None) -> Path:
     if weights.is_file():
         shutil.copyfile(weights, copy / "models" / "model.pt")
     elif checkpoint is not None:
-        raise InputError(f"{checkpoint}: no weights there; name a file that `run training` wrote, RUN/models/model.pt")
+        read_checkpoint(checkpoint)  # says why it cannot
     if checkpoint is not None:  # an export of the bundle's own weights is of others than these
         (copy / "models" / "model.ts").unlink(missing_ok=True)
     return weights

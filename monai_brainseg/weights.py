@@ -24,10 +24,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     A bare state dict, the model zoo's form, is taken too; whom it has seen is read from ``seen.json`` beside it.
 
     Raises:
-        InputError: the file is not there or holds no weights of ours.
+        InputError: the file is not there, is a folder or holds no weights of ours.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file of weights, such as models/model.pt of a run")
     if not path.is_file():
-        raise InputError(f"{path}: no weights there; train some by `run training`, or name a file by --checkpoint")
+        raise InputError(f"{path}: no weights there; train some by `run training`, or name a file of weights")
     try:
         check_whole(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -255,6 +255,7 @@ def test_killed_benchmark_ends_its_training_is_cut_short_by_a_budget_and_goes_on
         (["--split", "volume"], "patient or slice"),
         (["--ensemble"], "add --final"),
         (["--bundle", "nonsense"], "brainseg_unet"),
+        (["--bundle", "brainseg_fcn", "--recipes", "best,unet"], "recipe unet is laid over brainseg_unet"),
         (["--budget", "0"], "must be above 0"),
         (["--processes", "0"], "must be above 0"),
         (["--epochs", "0"], "one epoch or more"),

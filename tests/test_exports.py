@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundle_runs import CONFIGS, build
+from bundle_runs import CONFIGS, FCN_CONFIGS, build
 from fixed_bundles import (
     BRIGHT,
     NARROW_UNET,
@@ -29,6 +31,8 @@ from monai_brainseg import engines
 from monai_brainseg.cases import find_own, read_images
 from monai_brainseg.cli import main
 from monai_brainseg.engines import OnnxNetwork
+from monai_brainseg.errors import InputError
+from monai_brainseg.networks import FCNResNet50
 from monai_brainseg.segmenting import load_bundle, load_network
 from monai_brainseg.studies import find_scans
 
@@ -154,10 +158,82 @@ def test_overlay_for_tensorrt_segments_by_the_engine_that_it_loads(
         assert np.array_equal(mask, read_mask(tmp_path / "engine" / file.name))
 
 
+class Stubborn(torch.nn.Conv2d):
+    """A network that neither TorchScript nor ONNX can hold."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Unpack a list, which scripting refuses, and transform, which the ONNX exporter has no word for."""
+        *_, last = [images, torch.fft.ifft2(torch.fft.fft2(images)).real]
+        return super().forward(last)
+
+
+@pytest.mark.parametrize(("form", "name"), [("torchscript", "TorchScript"), ("onnx", "ONNX")])
+def test_a_network_that_cannot_be_exported_is_said_in_one_line(
+    form: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = BRIGHT | {"_target_": "test_exports.Stubborn"}
+    bundle = make_bundle(tmp_path / "stubborn", network, bright_state())
+    output = tmp_path / "written" / "model.ts"
+    assert main(["export", "--bundle", str(bundle), "--format", form, "--output", str(output)]) == 1
+    error = capsys.readouterr().err
+    assert f"stubborn: cannot be written as {name} (" in error
+    assert error.count("\n") == 1
+    assert list(output.parent.iterdir()) == []
+    if form == "onnx":
+        with pytest.raises(InputError, match=r"Stubborn: cannot be written as ONNX \(.*leave out --engine$"):
+            OnnxNetwork(load_network(bundle, [bundle / "models" / "model.pt"]))
+
+
+@pytest.mark.slow
+def test_fcn_is_exported_in_every_form_but_the_zip_which_is_too_large(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import onnxruntime
+
+    bundle, weights = FCN_CONFIGS.parent, tmp_path / "fcn.pt"
+    torch.manual_seed(0)
+    save_weights(weights, FCNResNet50().state_dict())
+    network = load_network(bundle, [weights])
+    export(weights, "--bundle", bundle, "--format", "torchscript", "--output", tmp_path / "model.ts")
+    script = torch.jit.load(tmp_path / "model.ts").eval()
+    export(weights, "--bundle", bundle, "--format", "onnx", "--output", tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    images = torch.rand(2, 3, 40, 56)
+    with torch.inference_mode():
+        wanted = network(images)
+        torch.testing.assert_close(script(images), wanted)
+    torch.testing.assert_close(
+        torch.from_numpy(session.run(None, {"image": images.numpy()})[0]), wanted, atol=1e-4, rtol=1e-4
+    )
+    export(weights, "--bundle", bundle, "--format", "half", "--output", tmp_path / "half.pt")
+    assert (tmp_path / "half.pt").stat().st_size < 0.55 * weights.stat().st_size
+    capsys.readouterr()
+    words = ["export", str(weights), "--bundle", str(bundle), "--format", "bundle", "--output", str(tmp_path / "a.zip")]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "model.pt: has 126 MiB and the zoo takes 25; put it where it can be downloaded and list it in" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_zip_of_the_fcn_is_written_where_its_weights_are_listed_as_a_download(tmp_path: Path) -> None:
+    bundle = tmp_path / "brainseg_fcn"
+    shutil.copytree(FCN_CONFIGS.parent, bundle)
+    (bundle / "large_files.yml").write_text("large_files: [{path: models/model.pt, url: 'https://example.org/a.pt'}]\n")
+    save_weights(tmp_path / "fcn.pt", FCNResNet50().state_dict())
+    export(tmp_path / "fcn.pt", "--bundle", bundle, "--format", "bundle", "--output", tmp_path / "fcn.zip")
+    assert "brainseg_fcn/large_files.yml" in zipfile.ZipFile(tmp_path / "fcn.zip").namelist()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["nowhere.pt", "--format", "onnx", "--output", "{}/a.onnx"], "nowhere.pt: no weights there"),
+        (["{}", "--format", "onnx", "--output", "{}/a.onnx"], ": is a folder; name a file of weights"),
+        (
+            ["--bundle", "brainseg_fcn", "--output", "{}/a.pt"],
+            "no weights there; train some by `run training`, or name a file of",
+        ),
         (["--bundle", "nothing", "--format", "onnx", "--output", "{}/a.onnx"], "--bundle nothing: no bundle"),
         (["--format", "torchscript", "--output", "{}/a.pt"], "is named .ts"),
         (["--format", "bundle", "--output", "{}"], "is a folder"),
@@ -173,6 +249,7 @@ def test_mistakes_end_in_one_line_and_leave_no_file(
     captured = capsys.readouterr()
     assert said in captured.err
     assert captured.err.count("\n") == 1
+    assert "--checkpoint" not in captured.err  # an option that export has not
     assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
 
 

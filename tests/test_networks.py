@@ -125,6 +125,12 @@ def test_fcn_has_the_names_shapes_and_answers_of_torchvisions() -> None:
     assert torch.allclose(auxiliary, wanted["aux"], atol=1e-3)
 
 
+def test_fcn_with_an_auxiliary_head_is_scripted_with_one_type_of_answer() -> None:
+    script = torch.jit.script(FCNResNet50(auxiliary=True))
+    assert str(script.graph.return_node().inputsAt(0).type()) == "Tensor"
+    assert list(shapes(script)) == list(shapes(FCNResNet50(auxiliary=True)))
+
+
 def test_fcn_has_no_auxiliary_head_by_default_and_answers_alike_in_training() -> None:
     network = FCNResNet50()
     assert shapes(network) == shapes(Reference(2, auxiliary=False))
@@ -182,6 +188,13 @@ def test_checkpoints_of_another_architecture_are_refused_by_name_and_shape(publi
     (tmp_path / "other.pth").write_text("no weights")
     with pytest.raises(InputError, match="is no file of weights"):
         load_published(network, tmp_path / "other.pth")
+    damaged = bytearray(published.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF  # a bit of a weight, which torch does not notice
+    (tmp_path / "other.pth").write_bytes(damaged)
+    with pytest.raises(InputError, match="other.pth: is no file of weights"):
+        load_published(network, tmp_path / "other.pth")
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    load_published(network, tmp_path / "old.pth")
     with pytest.raises(InputError, match="no such file"):
         load_published(network, tmp_path / "nowhere.pth")
 

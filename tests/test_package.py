@@ -19,7 +19,7 @@ from monai_brainseg import __version__
 from monai_brainseg.cli import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE", "monai_brainseg", "bundles")
+SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE", "monai_brainseg", "bundles", "configs")
 
 
 def run(*words: object, folder: Path) -> str:
@@ -52,6 +52,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_bundles_whole_with_weights_and_licenses(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     bundles = REPOSITORY / "bundles"
+    recipes = {file.name for file in (REPOSITORY / "configs" / "recipes").glob("*.yaml")}
+    assert {f"monai_brainseg/configs/recipes/{name}" for name in recipes} <= names
     tracked = subprocess.run(["git", "ls-files", "bundles"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     files = {name.removeprefix("bundles/") for name in tracked.stdout.split() if not name.endswith(".gitkeep")}
     assert "brainseg_unet/models/model.pt" in files
@@ -85,6 +87,8 @@ def test_installed_wheel_segments_a_phantom_from_any_folder(wheel: Path, tmp_pat
     (one,), (other,) = ([*each.glob("*_probability.nii.gz")] for each in (away / "masks", tmp_path / "here"))
     assert read_mask(one).max() > 0.1
     assert dice(read_mask(one) > 0.1, read_mask(other) > 0.1) > 0.999
+    words = [bin_folder / "brainseg", "predict", "in", "--output", "by_recipe", "--recipe", "best"]
+    assert "1 studies" in run(*words, folder=away)
 
 
 def test_changelog_and_citation_are_of_this_version_and_cite_the_papers_of_the_notice() -> None:

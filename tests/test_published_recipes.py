@@ -22,7 +22,6 @@ from monai_brainseg.label_contract import check_contract
 from monai_brainseg.networks import FCNResNet50, PoolingUNet
 from monai_brainseg.recipes import read_recipe
 
-BUNDLE = Path("bundles/brainseg_unet")
 NETWORKS = {
     "unet": UNet, "unet_bce_dice": UNet, "unet_dice_iou": UNet, "encoder_decoder": AutoEncoder,
     "unet_small_128": PoolingUNet, "fcn_resnet50_ce": FCNResNet50,
@@ -32,7 +31,7 @@ QUICK = {"patch_size": [32, 32], "volume_visits": 1, "batch_size": 2, "cache_num
 
 def load(name: str, **changes: Any) -> ConfigParser:
     """Return the config that a recipe trains by, unresolved."""
-    config = ConfigParser(ConfigParser.load_config_files(list(read_recipe(name, BUNDLE).training_files)))
+    config = ConfigParser(ConfigParser.load_config_files(list(read_recipe(name).training_files)))
     config.update(changes)
     return config
 
@@ -107,7 +106,7 @@ def test_grey_recipe_reads_images_alike_in_training_evaluating_and_inferring(pre
     red, green, blue = (np.asarray(nib.load(file).dataobj, np.float32) for file in files)
     grey = 0.299 * red + 0.587 * green + 0.114 * blue
     wanted = (grey / 255 - 0.5) / 0.5
-    recipe = read_recipe("fcn_resnet50_ce", BUNDLE)
+    recipe = read_recipe("fcn_resnet50_ce")
     item = {"image": [str(file) for file in files], "label": str(prepared_phantoms / case["label"])}
     for parser, name in (
         (load("fcn_resnet50_ce", pixel_size=2.0), "validate::preprocessing"),
@@ -124,6 +123,13 @@ def test_grey_recipe_reads_images_alike_in_training_evaluating_and_inferring(pre
 def lay_over_file(file: Path) -> ConfigParser:
     companion = Path("configs/recipes/fcn_resnet50_ce.evaluate.yaml")
     return ConfigParser(ConfigParser.load_config_files([str(file), str(companion)]))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scores_are_promised_of_recipes_that_were_measured_alone(name: str) -> None:
+    header = Path(f"configs/recipes/{name}.yaml").read_text()
+    measured = f"`{name}`" in Path("docs/results.md").read_text()
+    assert "Not run on real patients yet" in header or (measured and "Scores: docs/results.md" in header)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +151,7 @@ def app(tmp_path: Path) -> Path:
     [
         (["--bundle", "brainseg_fcn"], "brainseg_fcn"),
         (["--recipe", "fcn_resnet50_ce"], "brainseg_fcn_fcn_resnet50_ce"),
+        (["--recipe", "{}/auxiliary.yaml"], "brainseg_fcn_auxiliary"),
         (["--recipe", "encoder_decoder"], "brainseg_unet_encoder_decoder"),
     ],
 )
@@ -152,7 +159,11 @@ def test_weights_of_other_networks_segment_and_serve(
     chosen: list[str], name: str, study: Path, app: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    network = FCNResNet50() if "fcn" in name else load("encoder_decoder").get_parsed_content("network_def")
+    (tmp_path / "auxiliary.yaml").write_text("bundle_root: bundles/brainseg_fcn\nauxiliary: true\n")
+    chosen = [word.format(tmp_path) for word in chosen]
+    network = load("encoder_decoder").get_parsed_content("network_def")
+    if "fcn" in name:
+        network = FCNResNet50(auxiliary="auxiliary" in name)
     torch.save({"model": network.state_dict(), "seen": ["images:a"]}, tmp_path / "weights.pt")
     words = [*chosen, "--checkpoint", str(tmp_path / "weights.pt")]
     assert main(["predict", str(study), "--output", str(tmp_path / "masks"), *words]) == 0
@@ -171,7 +182,9 @@ def test_weights_of_other_networks_segment_and_serve(
     assert train["network_def"] == inference["network_def"]
     assert train["ckpt_dir"] == "$@bundle_root + '/models'"
     assert [train[item] for item in ("volume_visits", "batch_size", "learning_rate")] == [8, 2, 0.0003]
-    if "--recipe" in chosen:
+    if "auxiliary" in name:
+        assert train["auxiliary"] is inference["auxiliary"] is True
+    elif "--recipe" in chosen:
         recipe = yaml.safe_load(Path(f"configs/recipes/{chosen[1]}.yaml").read_text())
         assert train["patch_size"] == inference["patch_size"] == recipe["patch_size"]
         assert train["loss_name"] == recipe["loss_name"]
@@ -181,7 +194,12 @@ def test_weights_of_other_networks_segment_and_serve(
     ("words", "said"),
     [
         (["--recipe", "nonsense"], "one of best, encoder_decoder, fcn_resnet50_ce, short, unet, unet_bce_dice"),
-        (["--recipe", "encoder_decoder"], "weights of another network; encode.encode_0"),
+        (["--recipe", "encoder_decoder"], "recipe encoder_decoder: its weights are not the bundle's; name them by"),
+        (["--recipe", "unet"], "recipe unet: its weights are not the bundle's; name them by --checkpoint"),
+        (
+            ["--recipe", "unet", "--bundle", "brainseg_fcn"],
+            "--bundle brainseg_fcn: recipe unet is laid over brainseg_unet",
+        ),
         (["--bundle", "brainseg_fcn"], "brainseg_fcn/models/model.pt: no weights there; train some"),
     ],
 )
@@ -200,7 +218,7 @@ def test_what_cannot_be_segmented_by_is_said_in_one_line(
 def test_recipe_of_a_bundle_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lost.yaml").write_text("bundle_root: bundles/nothing")
     with pytest.raises(InputError, match=r"nothing.*brainseg_fcn or brainseg_unet"):
-        read_recipe(str(tmp_path / "lost.yaml"), BUNDLE)
+        read_recipe(str(tmp_path / "lost.yaml"))
 
 
 @pytest.mark.slow

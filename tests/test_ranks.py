@@ -9,7 +9,7 @@ import pytest
 from torch.distributed import TCPStore
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.ranks import check_shares, claim_last_word, say_last_word
+from monai_brainseg.ranks import check_shares, claim_last_word, read_share, say_last_word
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,21 @@ def test_processes_without_a_share_are_refused_with_the_numbers(
 def test_processes_with_a_share_each_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     check_shares(3, 4, 6)
+
+
+def test_share_is_that_of_the_environment_or_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert read_share() == (0, 1)
+    monkeypatch.setenv("RANK", "2")
+    with pytest.raises(InputError, match="^RANK=2 WORLD_SIZE=1: "):
+        read_share()
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert read_share() == (2, 3)
+    for rank in ("3", "-1", "one"):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(InputError, match=f"^RANK={rank} WORLD_SIZE=3: "):
+            read_share()
 
 
 def test_overlay_without_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,7 @@ def test_bundle_of_its_own_folder_goes_by_that_name_with_its_own_weights(
     [
         (["--app", "tests"], "no MONAI Label bundle app"),
         (["--checkpoint", "nowhere.pt"], "nowhere.pt: no weights there"),
+        (["--checkpoint", "tests"], "tests: is a folder; name a file of weights"),
         (["--bundle", "nothing"], "nothing"),
         (["--bundle", "brainseg_unet", "--bundle", "brainseg_unet", "--checkpoint", "x.pt"], "one at a time"),
     ],

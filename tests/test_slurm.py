@@ -100,7 +100,7 @@ def test_tasks_of_an_array_share_an_archive_and_one_called_again_does_what_is_mi
     for seed in range(3):
         save_flair(draw_phantom(48, seed=seed), tmp_path / "in" / f"s{seed}.nii.gz")
     words = ["predict.sh", str(tmp_path / "in"), "--bundle", str(bundle), "--output", str(tmp_path / "masks")]
-    array = {"SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "2"}
+    array = {"SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "4", "SLURM_ARRAY_TASK_COUNT": "2"}
     found = []
     for task in ("3", "4"):
         settings = {**environment, **array, "SLURM_ARRAY_TASK_ID": task}
@@ -112,3 +112,25 @@ def test_tasks_of_an_array_share_an_archive_and_one_called_again_does_what_is_mi
     assert found == [["s0.nii.gz", "s2.nii.gz"], ["s0.nii.gz", "s1.nii.gz", "s2.nii.gz"]]
     record = json.loads((tmp_path / "masks" / "run.json").read_text())
     assert [case["case"] for case in record["cases"]] == ["s0", "s1", "s2"]
+
+
+@pytest.mark.parametrize(("tasks", "ok"), [("0 1 2", True), ("7", True), ("0 2 4", False), ("3 7", False)])
+def test_array_with_gaps_would_lose_studies_and_is_refused(tasks: str, ok: bool, tmp_path: Path) -> None:
+    """A stand-in for python says which share it was given."""
+    (tmp_path / "python").write_text("#!/usr/bin/env bash\necho share $RANK of $WORLD_SIZE: $*\n")
+    (tmp_path / "python").chmod(0o755)
+    numbers = tasks.split()
+    array = {"MIN": numbers[0], "MAX": numbers[-1], "COUNT": str(len(numbers))}
+    settings = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    settings |= {f"SLURM_ARRAY_TASK_{name}": value for name, value in array.items()}
+    for share, number in enumerate(numbers):
+        words = ["bash", str(SCRIPTS / "predict.sh"), "in", "--output", "masks"]
+        environment = {**settings, "SLURM_ARRAY_TASK_ID": number}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == (0 if ok else 1)
+        if ok:
+            assert done.stdout == f"share {share} of {len(numbers)}: -m monai_brainseg predict in --output masks\n"
+        else:
+            assert done.stdout == ""
+            assert done.stderr.count("\n") == 1
+            assert "submit the whole array again" in done.stderr

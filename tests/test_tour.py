@@ -44,6 +44,7 @@ def test_tour_runs_and_leaves_a_report_and_masks(tmp_path: Path, monkeypatch: py
 def test_tour_is_kept_without_outputs_and_holds_no_logic_of_its_own() -> None:
     book = nbformat.read(TOUR, as_version=4)
     nbformat.validate(book)
+    assert "pip install . jupyterlab" in book.cells[0].source  # no extra brings Jupyter
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     commands = [cell.source for cell in code if cell.source.startswith("%%bash")]

@@ -49,8 +49,10 @@ def test_what_holds_no_weights_is_refused_by_name(tmp_path: Path, content: objec
         torch.save(content, file)
     with pytest.raises(InputError, match="model.pt: is no checkpoint of ours"):
         read_checkpoint(file)
-    with pytest.raises(InputError, match="no weights there"):
+    with pytest.raises(InputError, match="no weights there; train some by `run training`, or name a file of weights$"):
         read_checkpoint(tmp_path / "nowhere.pt")
+    with pytest.raises(InputError, match=f"^{tmp_path}: is a folder; name a file of weights"):
+        read_checkpoint(tmp_path)
 
 
 def test_weights_are_pulled_back_once_and_whom_they_have_seen_stays(tmp_path: Path) -> None:
