@@ -151,7 +151,7 @@ def _examine_data(found: Examination, bundle: Path, dataset_dir: Path) -> None:
 
 
 def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], load: Any) -> None:
-    """Add what a training takes, by one small step of the bundle's network, if that is networks and plain values alone."""
+    """Add what a training takes, by one small step of the bundle's network, if that is networks and plain values."""
     from monai_brainseg import machine_checks
     from monai_brainseg.commands import load_config
     from monai_brainseg.plain_networks import make_network, read_network

@@ -53,7 +53,7 @@ def check_disk(folder: Path) -> Iterator[Advice]:
 
 
 def find_memory() -> tuple[int, int] | None:
-    """Return bytes of memory that are free and that there are, within the limit of a container; None if not on Linux."""
+    """Return bytes of memory that are free and that there are, within a container's limit; None if not on Linux."""
     try:
         lines = dict(line.split(":", 1) for line in _MEMORY.read_text().splitlines() if ":" in line)
         free, all_ = (int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
