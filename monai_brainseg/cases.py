@@ -204,14 +204,19 @@ def _take(case: Case, sequence: str, volume: Volume) -> Volume:
 
 
 def _check_spacing(file: Path, volume: Volume) -> None:
-    """Refuse what no scanner makes; brought to the network's pixels, it would fill the memory or vanish."""
+    """Refuse what no scanner makes; brought to the network's pixels, it would fill the memory or vanish.
+
+    Where no spacing is known a pixel counts as 1, so an image may be as wide as its pixels are many.
+    """
     sizes = voxel_sizes(volume.affine)
     extent = float((sizes * volume.voxels.shape[:3]).max())
-    if sizes.min() < _SPACINGS[0] or sizes.max() > _SPACINGS[1] or extent > _EXTENT:
+    most = _EXTENT if volume.spacing_known else max(_EXTENT, *volume.voxels.shape[:3])
+    if sizes.min() < _SPACINGS[0] or sizes.max() > _SPACINGS[1] or extent > most:
         spacing = " x ".join(f"{size:.3g}" for size in sizes)
+        unit = " mm" if volume.spacing_known else ""
         raise InputError(
-            f"{file}: has a spacing of {spacing} mm, {extent:.3g} mm across; mend its header, or convert it again from "
-            "the original images"
+            f"{file}: has a spacing of {spacing}{unit}, {extent:.4g}{unit} across; mend its header, or convert it again "
+            "from the original images"
         )
 
 

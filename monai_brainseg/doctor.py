@@ -151,24 +151,21 @@ def _examine_data(found: Examination, bundle: Path, dataset_dir: Path) -> None:
 
 
 def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], load: Any) -> None:
-    """Add what a training takes, by one small step of the bundle's network, unless its code is not all known."""
-    from monai.bundle import ConfigParser
-
+    """Add what a training takes, by one small step of the bundle's network, if that is networks and plain values."""
     from monai_brainseg import machine_checks
     from monai_brainseg.commands import load_config
+    from monai_brainseg.plain_networks import make_network, read_network
     from monai_brainseg.workloads import estimate_epoch, measure_workload
 
     train = bundle / "configs" / "train.yaml"
-    if any(line.startswith("train.yaml: network_def") for line in found.code) or "patch_size" not in settings:
-        found.facts.append("estimate: not made, the network is not all monai's, torch's or ours")
-        return
-    content = load_config(train)
-    parser = ConfigParser({name: content[name] for name in content if name in ("network_def", *settings)})
     try:
-        network = parser.get_parsed_content("network_def")
-        workload = measure_workload(network, settings, int(content["network_def"].get("in_channels", 3)))
+        definition = read_network(load_config(train))
+        if definition is None or "patch_size" not in settings:
+            found.facts.append("estimate: not made, the network is not all monai's, torch's or ours")
+            return
+        workload = measure_workload(make_network(definition), settings, int(definition.get("in_channels", 3)))
     except Exception as error:  # whatever a network of somebody's raises
-        reason = " ".join(str(error).split())[:120]
+        reason = " ".join(str(error.__cause__ or error).split())[:120]
         found.advice.append(Advice(ERROR, train, f"network_def cannot be trained ({reason})", "mend it"))
         return
     seconds = estimate_epoch(workload, load.training, settings)

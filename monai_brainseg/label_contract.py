@@ -16,6 +16,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.plain_networks import make_network, read_network
 from monai_brainseg.runs import check_checkpoint
 
 _TASKS = ("deepedit", "deepgrow", "detection", "classification")  # a folder's name with one of these makes it that task
@@ -44,13 +45,14 @@ class Breach:
         return f"{self.file}: {self.problem}; {self.remedy}"
 
 
-def check_contract(bundle: Path, *, served: bool = True, weights: bool = True) -> list[Breach]:
+def check_contract(bundle: Path, *, served: bool = True, trusted: bool = True) -> list[Breach]:
     """Return what keeps a MONAI Label server from serving and training a bundle.
 
     Args:
         bundle: its folder.
         served: it lies in an app, as ``APP/model/NAME``; False leaves out what ``brainseg label install`` sees to.
-        weights: compare the weights with ``network_def``, which makes the network and so runs what the config names.
+        trusted: make the network, whose weights are compared, by whatever code the config names; False makes it only
+            where `read_network` finds nothing but networks.
     """
     return [
         *_check_name(bundle),
@@ -58,7 +60,7 @@ def check_contract(bundle: Path, *, served: bool = True, weights: bool = True) -
         *_check_inference(bundle),
         *_check_training(bundle, served),
         *_check_overlay(bundle / "configs" / "multi_gpu_train.yaml"),
-        *_check_weights(bundle, weights),
+        *_check_weights(bundle, trusted),
     ]
 
 
@@ -191,7 +193,7 @@ def _check_overlay(file: Path) -> Iterator[Breach]:
             )
 
 
-def _check_weights(bundle: Path, compared: bool) -> Iterator[Breach]:
+def _check_weights(bundle: Path, trusted: bool) -> Iterator[Breach]:
     models = bundle / "models"
     others = [file.name for file in sorted(models.glob("*.pt")) if file.name != "model.pt"]
     if others:
@@ -205,10 +207,21 @@ def _check_weights(bundle: Path, compared: bool) -> Iterator[Breach]:
             )
         return
     content, _ = _load(bundle / "configs" / "inference.yaml")
-    if content is None or "network_def" not in content or not compared:
+    if content is None or "network_def" not in content:
         return
     try:
-        check_checkpoint(models / "model.pt", ConfigParser(content).get_parsed_content("network_def"))
+        definition = read_network(content)
+        if definition is None and not trusted:
+            return
+        made = (
+            ConfigParser(content).get_parsed_content("network_def") if definition is None else make_network(definition)
+        )
+    except Exception as error:  # whatever a network of somebody's raises
+        reason = " ".join(str(error.__cause__ or error).split())[:120]
+        yield Breach(bundle / "configs" / "inference.yaml", f"network_def cannot be made ({reason})", "mend it")
+        return
+    try:
+        check_checkpoint(models / "model.pt", made)
     except InputError as error:
         where, _, problem = str(error).partition(": ")
         yield Breach(Path(where), f"{problem} (the server would serve random ones)", "give others by --checkpoint")

@@ -19,6 +19,7 @@ GIB = 2**30
 # What a run writes besides its masks: weights, optimiser state and TensorBoard of the U-Net bundle are 0.3 GB.
 _DISK_LEAST, _DISK_ENOUGH = 64 * 2**20, GIB
 _SHARED_LEAST = GIB
+_MEMORY = Path("/proc/meminfo")
 # A cached voxel on the network's grid: three channels in float16, a mask in uint8, an index in int32.
 _TRAINING_BYTES, _VALIDATION_BYTES = 3 * 2 + 1 + 4, 3 * 2
 # Libraries and one step of the U-Net bundle: 1.57 GiB of 68 patients less their 6 MB each (docs/results.md).
@@ -51,10 +52,13 @@ def check_disk(folder: Path) -> Iterator[Advice]:
         yield Advice(level, folder, f"{free / 2**20:.0f} MiB of disk free", "free space, or choose another disk")
 
 
-def find_memory() -> tuple[int, int]:
-    """Return bytes of memory that are free and that there are, within the limit of a container."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
-    free, all_ = (int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
+def find_memory() -> tuple[int, int] | None:
+    """Return bytes of memory that are free and that there are, within a container's limit; None if not on Linux."""
+    try:
+        lines = dict(line.split(":", 1) for line in _MEMORY.read_text().splitlines() if ":" in line)
+        free, all_ = (int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
     limit, used = (_read_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
     if limit is not None and used is not None and limit < all_:
         return min(free, max(0, limit - used)), limit
@@ -73,9 +77,14 @@ def _read_number(file: Path) -> int | None:
         return None
 
 
+def count_cores() -> int:
+    """Return how many cores this process may use; where the system does not say, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def check_workers(count: int) -> Iterator[Advice]:
     """Yield what is to be said of a number of loader processes."""
-    cores = len(os.sched_getaffinity(0))
+    cores = count_cores()
     if count > cores:
         yield Advice(WARNING, f"--num_workers {count}", f"this process has {cores} cores", f"give {cores} or less")
     shared = Path("/dev/shm")  # noqa: S108 - where loader processes hand over their batches
@@ -124,9 +133,9 @@ def _count_voxels(file: Path, settings: Mapping[str, Any]) -> float:
 
 def check_memory(load: Load, step: float = 0.0) -> Iterator[Advice]:
     """Yield what is to be said of the memory that a training takes; ``step`` is what one step takes on the CPU."""
-    need, (free, _) = load.cache + max(BASE_BYTES, step), find_memory()
-    if need > free:
-        what = f"a training takes about {need / GIB:.1f} GiB and {free / GIB:.1f} GiB are free"
+    need, memory = load.cache + max(BASE_BYTES, step), find_memory()
+    if memory is not None and need > memory[0]:
+        what = f"a training takes about {need / GIB:.1f} GiB and {memory[0] / GIB:.1f} GiB are free"
         yield Advice(WARNING, "memory", what, "end other programs, or lower --cache_num or --batch_size")
 
 
@@ -144,11 +153,11 @@ def describe(output_dir: Path) -> str:
 
     from monai_brainseg.provenance import describe_machine
 
-    free, all_ = find_memory()
+    memory = find_memory()
     place = next(parent for parent in (output_dir.absolute(), *output_dir.absolute().parents) if parent.exists())
     disk, threads = shutil.disk_usage(place).free, torch.get_num_threads()
-    parts = f"{free / GIB:.1f} of {all_ / GIB:.1f} GiB of memory free, {disk / GIB:.1f} GiB of disk free"
-    return f"{describe_machine()}, {threads} threads; {parts}"
+    known = "" if memory is None else f"{memory[0] / GIB:.1f} of {memory[1] / GIB:.1f} GiB of memory free, "
+    return f"{describe_machine()}, {threads} threads; {known}{disk / GIB:.1f} GiB of disk free"
 
 
 def check_files(items: Sequence[Item]) -> Iterator[Advice]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,7 +73,12 @@ def measure_workload(network: torch.nn.Module, settings: Mapping[str, Any], chan
 def _measure_peak(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak) if sys.platform == "darwin" else peak * 1024.0
 
 
 def estimate_epoch(workload: Workload, volumes: int, settings: Mapping[str, Any]) -> float:

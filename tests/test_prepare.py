@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -603,6 +605,27 @@ def test_real_patients_are_prepared_whole(
             name for name, channel in (("pre", 0), ("post", 2)) if (images[..., channel] == images[..., 1]).all()
         ]
     assert "spacing unknown: 4 patients" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("unit", "spacing", "columns", "refused"),
+    [
+        ("unknown", 1.0, 2048, None),
+        ("mm", 0.5, 2048, None),
+        ("mm", 1.0, 2048, "1 x 1 x 1 mm, 2048 mm across"),
+        ("unknown", 40.0, 512, "40 x 40 x 40, 2.048e+04 across"),
+    ],
+)
+def test_wide_image_is_refused_only_where_its_millimetres_are_known(
+    unit: str, spacing: float, columns: int, refused: str | None, tmp_path: Path
+) -> None:
+    """Of an unknown spacing, what is said is not said in millimetres."""
+    image = nib.Nifti1Image(np.ones((columns, 4, 2), np.int16), np.diag([spacing, spacing, spacing, 1.0]))
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "a.nii.gz")
+    case = Case("a", "a", "unknown", {"flair": (tmp_path / "a.nii.gz",)}, ())
+    with pytest.raises(InputError, match=re.escape(refused)) if refused else nullcontext():
+        assert read_images(case)["flair"].voxels.shape == (columns, 4, 2)
 
 
 @pytest.mark.real_data

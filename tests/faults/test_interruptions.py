@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 import sys
@@ -28,6 +27,16 @@ def kill_after(words: list[str], seconds: float) -> int:
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         return process.wait()
+
+
+def kill_at_file(words: list[str], folder: Path, count: int) -> int:
+    """Kill once ``count`` masks lie in the folder, wherever that is in the work on the next one."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started = time.monotonic()
+    while process.poll() is None and time.monotonic() - started < 120 and len(list(folder.glob("*.nii.gz"))) < count:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    return process.wait()
 
 
 def run_brainseg(*words: object) -> list[str]:
@@ -67,17 +76,17 @@ def test_prepare_killed_at_any_moment_leaves_nothing_or_all(tmp_path: Path) -> N
     assert not list(tmp_path.glob(".out.*"))
 
 
-def test_predict_killed_at_random_is_completed_by_the_same_command(tmp_path: Path) -> None:
+def test_predict_killed_among_its_masks_is_completed_by_the_same_command(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", BRIGHT, bright_state())
     for number in range(8):
         save_flair(draw_phantom(seed=number), tmp_path / "in" / f"s{number:02d}.nii.gz")
     words = run_brainseg("predict", tmp_path / "in", "--bundle", bundle, "--output")
-    started = time.monotonic()
     assert kill_after([*words, str(tmp_path / "whole")], 120) == 0
-    length, chance = time.monotonic() - started, random.Random(2)
     output = tmp_path / "masks"
     for _ in range(2):
-        kill_after([*words, str(output)], chance.uniform(0.6, 1.0) * length)
+        count = len(list(output.glob("*.nii.gz"))) + 1  # one more than is there
+        assert kill_at_file([*words, str(output)], output, count) == -signal.SIGKILL
+        assert count <= len(list(output.glob("*.nii.gz")))
         for file in output.glob("*.nii.gz"):  # whatever is there is whole
             whole = read_nifti(tmp_path / "whole" / file.name)
             assert np.array_equal(read_nifti(file).voxels, whole.voxels)
