@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.filebasedimages import ImageFileError
 
 from monai_brainseg.readers import ThreadedLoadImaged
 
@@ -35,5 +36,5 @@ def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "case.nii.gz"
     nib.save(nib.Nifti1Image(np.arange(4096, dtype=np.int16).reshape(16, 16, 16), np.eye(4)), file)
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises((EOFError, nib.filebasedimages.ImageFileError)):
+    with pytest.raises((EOFError, ImageFileError)):
         ThreadedLoadImaged(keys="image")({"image": file})
