@@ -19,14 +19,9 @@ from monai_brainseg.bundle_code import list_code
 from monai_brainseg.commands import Command, check_command, load_config
 from monai_brainseg.errors import InputError
 from monai_brainseg.label_contract import check_contract
+from monai_brainseg.model_zoo import check_form
 from monai_brainseg.plain_networks import read_network
 
-# What the model zoo's verify_bundle.py and its guide for contributors ask for, and the schema of 2024-07-25.
-_FILES = ("configs/metadata.json", "LICENSE", "docs/README.md", "configs/inference.yaml")
-_METADATA = (
-    "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task", "description",
-    "authors", "copyright", "network_data_format",
-)  # fmt: skip
 _KINDS = {"train.yaml": "train", "evaluate.yaml": "infer", "inference.yaml": "infer"}
 _FRAMEWORKS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
 
@@ -48,7 +43,8 @@ def check_bundle(bundle: Path) -> list[Advice]:
     Args:
         bundle: its folder.
     """
-    found = [*_check_files(bundle), *_check_metadata(bundle / "configs" / "metadata.json")]
+    found = [Advice(ERROR, each.file, each.problem, each.remedy) for each in check_form(bundle, weights=False)]
+    found += [*_check_licence(bundle), *_check_versions(bundle / "configs" / "metadata.json")]
     for name, kind in _KINDS.items():
         if (bundle / "configs" / name).is_file():
             found += _check_properties(bundle / "configs" / name, kind)
@@ -108,31 +104,21 @@ def check_overlays(bundle: Path, folder: Path) -> list[Advice]:
     return found
 
 
-def _check_files(bundle: Path) -> Iterator[Advice]:
-    for name in _FILES:
-        if not (bundle / name).is_file() and not (bundle / name).with_suffix(".json").is_file():
-            yield Advice(ERROR, bundle / name, "not there, and the model zoo asks for it", "add it")
+def _check_licence(bundle: Path) -> Iterator[Advice]:
     if (bundle / "models").is_dir() and not (bundle / "docs" / "data_license.txt").is_file():
         where = bundle / "docs" / "data_license.txt"
         yield Advice(WARNING, where, "not there: weights carry the licence of their data", "write it")
 
 
-def _check_metadata(file: Path) -> Iterator[Advice]:
+def _check_versions(file: Path) -> Iterator[Advice]:
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
-        changelog, number = dict(metadata.get("changelog") or {}), str(metadata.get("version"))
         packages = {**dict(metadata.get("required_packages_version") or {})}
         others = dict(metadata.get("optional_packages_version") or {})
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        yield Advice(ERROR, file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
+        if file.is_file():
+            yield Advice(ERROR, file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
         return
-    for key in _METADATA:
-        if key not in metadata:
-            yield Advice(ERROR, file, f"has no {key!r}, which the schema asks for", "add it")
-    if "required_packages_version" not in metadata:
-        yield Advice(ERROR, file, "has no 'required_packages_version'", "add it: NAME to version, or {}")
-    if number not in changelog:
-        yield Advice(ERROR, file, f"version {number} is not in its changelog", "say there what is new")
     frameworks = {name: metadata[key] for key, name in _FRAMEWORKS.items() if key in metadata}
     for name, wanted in {**frameworks, **packages}.items():
         yield from check_version(name, str(wanted), str(file))

@@ -215,8 +215,8 @@ def _check_spacing(file: Path, volume: Volume) -> None:
         spacing = " x ".join(f"{size:.3g}" for size in sizes)
         unit = " mm" if volume.spacing_known else ""
         raise InputError(
-            f"{file}: has a spacing of {spacing}{unit}, {extent:.4g}{unit} across; mend its header, or convert it again "
-            "from the original images"
+            f"{file}: has a spacing of {spacing}{unit}, {extent:.4g}{unit} across; mend its header, or convert it "
+            "again from the original images"
         )
 
 

@@ -2,6 +2,7 @@
 
 The checks are those of ``ci/verify_bundle.py`` and ``CONTRIBUTING.md`` of the repository Project-MONAI/model-zoo. Left
 out: the metadata's schema, which it downloads; the keys that the schema of 2024-07-25 requires are looked for instead.
+`brainseg doctor` asks the same of a bundle that is not packed, which may wait for its weights.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser, ckpt_export, create_workflow, verify_net_in_out
 
+from monai_brainseg.commands import load_config
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.label_contract import Breach
@@ -27,7 +29,8 @@ from monai_brainseg.segmenting import load_network
 from monai_brainseg.weights import SEEN, read_checkpoint
 
 _MOST_MIB = 25  # a file of the zoo's repository; larger ones are listed as downloads in large_files.yml
-_FILES = ("LICENSE", "configs/metadata.json", "configs/inference.yaml", "models/model.pt", "docs/README.md")
+_FILES = ("LICENSE", "configs/metadata.json", "configs/inference.yaml", "docs/README.md")
+_WEIGHTS = "models/model.pt"
 _KEYS = (
     "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "name", "task",
     "description", "authors", "copyright", "network_data_format", "required_packages_version", "supported_apps",
@@ -90,14 +93,30 @@ def _write_weights(weights: Path, file: Path) -> None:
 
 def check_zoo_form(folder: Path) -> list[Breach]:
     """Return what of a bundle in the zoo's form the zoo's CI would refuse; an empty list is a pass."""
-    breaches = [*_check_files(folder), *_check_metadata(folder / "configs" / "metadata.json")]
-    return breaches or [*_check_inference(folder), *_check_network(folder)]
+    breaches = [*check_form(folder, weights=True), *_check_sizes(folder)]
+    return breaches or [*_check_properties(folder), *_check_network(folder)]
 
 
-def _check_files(folder: Path) -> Iterator[Breach]:
-    for name in _FILES:
-        if not (folder / name).is_file():
+def check_form(folder: Path, *, weights: bool) -> Iterator[Breach]:
+    """Yield the files, keys of the metadata and ids that the zoo asks for and a bundle lacks; no code of it is run.
+
+    Args:
+        folder: of the bundle.
+        weights: ask for its weights too.
+    """
+    for name in (*_FILES, _WEIGHTS) if weights else _FILES:
+        if not _find_config(folder / name).is_file():
             yield Breach(folder / name, "not there, and the zoo asks for it", "add it")
+    yield from _check_metadata(folder / "configs" / "metadata.json")
+    yield from _check_ids(_find_config(folder / "configs" / "inference.yaml"))
+
+
+def _find_config(file: Path) -> Path:
+    """Return the JSON in place of a YAML that is not there."""
+    return file.with_suffix(".json") if file.suffix == ".yaml" and not file.is_file() else file
+
+
+def _check_sizes(folder: Path) -> Iterator[Breach]:
     listed = folder / "large_files.yml"
     downloads = ConfigParser.load_config_file(listed)["large_files"] if listed.is_file() else []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -115,25 +134,31 @@ def _check_files(folder: Path) -> Iterator[Breach]:
 
 def _check_metadata(file: Path) -> Iterator[Breach]:
     try:
-        metadata: dict[str, Any] = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        yield Breach(file, f"cannot be read as JSON ({error})", "mend it")
+        metadata: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        changelog, number = dict(metadata.get("changelog") or {}), str(metadata.get("version"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        yield Breach(file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
         return
     for key in _KEYS:
         if key not in metadata:
-            yield Breach(file, f"has no '{key}'", "add it")
-    if metadata.get("version") not in metadata.get("changelog", {}):
-        yield Breach(file, f"its changelog has no version {metadata.get('version')}", "add a line on it")
+            yield Breach(file, f"has no '{key}', which the zoo asks for", "add it")
+    if number not in changelog:
+        yield Breach(file, f"version {number} is not in its changelog", "say there what is new")
 
 
-def _check_inference(folder: Path) -> Iterator[Breach]:
-    """Ask for the ids that the zoo names and the properties that MONAI does."""
-    file = folder / "configs" / "inference.yaml"
-    config = ConfigParser.load_config_file(file)
+def _check_ids(file: Path) -> Iterator[Breach]:
+    try:
+        config = load_config(file)
+    except (InputError, OSError):
+        return  # said by what reads it
     for key in _INFERENCE_KEYS:
         if key not in config:
             yield Breach(file, f"has no '{key}'", "add it: the zoo asks for it by this id")
-            return
+
+
+def _check_properties(folder: Path) -> Iterator[Breach]:
+    """Ask for the properties that MONAI does."""
+    file = _find_config(folder / "configs" / "inference.yaml")
     workflow = create_workflow(
         workflow_type="inference",
         bundle_root=str(folder),

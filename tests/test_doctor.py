@@ -105,6 +105,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no read-me": (lambda b: (b / "docs/README.md").unlink(), "docs/README.md"),
     "no changelog": (lambda b: change_metadata(b, version="9.9.9"), "9.9.9 is not in its changelog"),
     "no schema": (lambda b: change_metadata(b, schema=None), "'schema'"),
+    "no name": (lambda b: change_metadata(b, name=None), "'name'"),
+    "no apps": (lambda b: change_metadata(b, supported_apps=None), "'supported_apps'"),
+    "id of the model zoo": (
+        lambda b: edit(b / "configs/inference.yaml", "\ndevice:", "\ndevise:"),
+        "has no 'device'; add it: the zoo asks",
+    ),
     "no packages": (lambda b: change_metadata(b, required_packages_version=None), "'required_packages_version'"),
     "package not there": (
         lambda b: change_metadata(b, required_packages_version={"no-such-package-here": "1.0"}),

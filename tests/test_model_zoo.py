@@ -113,7 +113,11 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "license": (lambda folder: (folder / "LICENSE").unlink(), "LICENSE: not there"),
     "weights": (lambda folder: (folder / "models/model.pt").unlink(), "model.pt: not there"),
     "key": (lambda folder: edit_metadata(folder, lambda m: m.pop("authors")), "has no 'authors'"),
-    "changelog": (lambda folder: edit_metadata(folder, lambda m: m.update(version="9.9.9")), "no version 9.9.9"),
+    "changelog": (
+        lambda folder: edit_metadata(folder, lambda m: m.update(version="9.9.9")),
+        "9.9.9 is not in its changelog",
+    ),
+    "name": (lambda folder: edit_metadata(folder, lambda m: m.pop("name")), "has no 'name'"),
     "size": (lambda folder: (folder / "docs/film.bin").write_bytes(bytes(26 * 2**20)), "film.bin: has 26 MiB"),
     "id": (lambda folder: edit_config(folder, "\ninferer:", "\ninferrer:"), "has no 'inferer'"),
     "channels": (
