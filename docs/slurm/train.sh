@@ -16,7 +16,8 @@
 #SBATCH --open-mode=append
 set -euo pipefail
 bundle=${BUNDLE:-bundles/brainseg_unet}
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+names=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+first=${names%%$'\n'*}
 # One agent a machine, which starts a process for each GPU, or PROCESSES of them on CPUs.
 # - Ignite takes SLURM_LOCALID, the agent's, for the rank of each process if it sees SLURM_JOB_ID.
 # - With a store that agents share, a restarted group waits for ever: agents that saw a process die, and those that
