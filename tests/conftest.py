@@ -22,6 +22,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that processes which share the tests come to an end together."""
+    items.sort(key=lambda item: "test_end_to_end" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real data beside the repository; CI must have it, elsewhere the test is skipped."""
