@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from monai_brainseg import networks
 from monai_brainseg.bundle_code import make_locator
 from monai_brainseg.errors import InputError
 
@@ -134,9 +135,7 @@ def _find_class(target: str) -> type[torch.nn.Module] | None:
             return None
     else:
         module, _, target = target.rpartition(".")
-    if module == "monai_brainseg.networks":
-        import monai_brainseg.networks  # noqa: F401 - ours, and not always there yet
-    kind = getattr(sys.modules.get(module), target, None)
+    kind = getattr(networks if module == networks.__name__ else sys.modules.get(module), target, None)
     known = isinstance(kind, type) and issubclass(kind, torch.nn.Module) and not target.startswith("_")
     if not known or not any(f"{kind.__module__}.".startswith(f"{place}.") for place in _PLACES):
         raise _OtherCodeError(target)
