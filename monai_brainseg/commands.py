@@ -214,6 +214,7 @@ ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **{name: (_is_at_least(0), "int, 0 or more") for name in _FROM_ZERO},
     "fold": (lambda value: value is None or _is_at_least(-1)(value), "int, 0 or more, or -1 to leave none out"),
     "tumor_share": (_is_share, "a number from 0 to 1"),
+    "min_share": (_is_share, "a number from 0 to 1"),
     "patch_size": (_is_patch, "list of two multiples of 16"),
     "part": (lambda value: value in ("training", "test", "all"), "training, test or all"),
 }

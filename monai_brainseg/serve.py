@@ -27,6 +27,7 @@ SERVED = {
     "output_dir": "$@bundle_root + '/training'",
     "volume_visits": "8",
     "batch_size": "2",
+    "slices_per_volume": "8",
     "learning_rate": "0.0003",
 }
 

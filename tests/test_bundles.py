@@ -93,8 +93,8 @@ def test_configs_of_the_bundle_agree_on_network_and_preprocessing() -> None:
     train, evaluate, inference = load("train.yaml"), load("evaluate.yaml"), load("inference.yaml")
     for name in ("network_def", "pixel_size", "patch_size", "network_grid", "bundle_root"):
         assert train[name] == evaluate[name] == inference[name], name
-    names = ("postprocessing", "inferer", "slice_inferer", "case_name", "min_voxels", "flip", "operating_points")
-    for name in (*names, "operating_point", "save_probability", "name_formatter", "volume_writer"):
+    names = ("postprocessing", "inferer", "slice_inferer", "case_name", "min_voxels", "min_share", "smooth", "remove_minor", "flip", "operating_points")
+    for name in (*names, "operating_point", "smooth_slices", "save_probability", "name_formatter", "volume_writer"):
         assert evaluate[name] == inference[name], name
     validation = [*train["reading"], *train["normalizing"], *train["validate"]["deterministic_transforms"]]
     plain = [step for step in keep_image(validation) if "CastToTyped" not in str(step)]
@@ -287,15 +287,40 @@ def test_flipping_gives_a_mirrored_volume_the_mirrored_answer() -> None:
 
 def test_postprocessing_steps_are_named_and_can_be_switched_off() -> None:
     parser = ConfigParser(load("inference.yaml"))
-    parser.update({"fill_holes": False, "remove_small": False, "output_dir": "nowhere"})
+    off = {"fill_holes": False, "remove_small": False, "smooth_slices": False}
+    parser.update({**off, "output_dir": "nowhere"})
     plain = parser.get_parsed_content("postprocessing").transforms
     parser = ConfigParser(load("inference.yaml"))
     parser.update({"output_dir": "nowhere"})
     full = parser.get_parsed_content("postprocessing").transforms
     names = [type(step).__name__ for step in full]
     first = names.index("FillHolesd")
-    assert names[first + 1] == "RemoveSmallObjectsd"
-    assert [type(step).__name__ for step in plain] == names[:first] + names[first + 2 :]
+    assert names[first + 1 : first + 3] == ["RemoveSmallObjectsd", "Lambdad"]
+    smoothing = names.index("Invertd") - 1
+    assert [type(step).__name__ for step in plain] == names[:smoothing] + names[smoothing + 1 : first] + names[first + 3 :]
+
+
+def get_expression(name: str) -> Any:
+    return ConfigParser(load("inference.yaml")).get_parsed_content(name)
+
+
+def test_slices_are_smoothed_with_their_neighbours_and_a_single_one_is_left_alone() -> None:
+    probability = torch.zeros(1, 2, 2, 4)
+    probability[0, 0, 0] = torch.tensor([1.0, 0.0, 0.0, 0.8])
+    smooth = get_expression("smooth")
+    assert torch.allclose(smooth(probability)[0, 0, 0], torch.tensor([0.75, 0.25, 0.2, 0.6]))
+    assert torch.equal(smooth(probability[..., :1]), probability[..., :1])
+
+
+def test_components_below_a_share_of_the_largest_are_removed_whatever_their_voxels() -> None:
+    mask = torch.zeros(1, 20, 20, 12)
+    mask[0, :10, :10, :10] = 1
+    whole = mask.clone()
+    mask[0, 12:16, 12:16, 2:8] = 1  # 96 of 1000 voxels
+    assert torch.equal(torch.as_tensor(get_expression("remove_minor")(mask)), whole)
+    mask[0, 12:16, 12:16, 2:9] = 1  # 112 of them
+    assert torch.equal(torch.as_tensor(get_expression("remove_minor")(mask)), mask)
+    assert not get_expression("remove_minor")(torch.zeros(1, 4, 4, 4)).any()
 
 
 def test_network_sees_pixels_of_one_size_whatever_the_file_has(tmp_path: Path) -> None:
