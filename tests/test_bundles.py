@@ -317,9 +317,10 @@ def test_components_below_a_share_of_the_largest_are_removed_whatever_their_voxe
     mask[0, :10, :10, :10] = 1
     whole = mask.clone()
     mask[0, 12:16, 12:16, 2:8] = 1  # 96 of 1000 voxels
-    assert torch.equal(torch.as_tensor(get_expression("remove_minor")(mask)), whole)
+    assert torch.equal(torch.as_tensor(get_expression("remove_minor")(mask.clone())), whole)
     mask[0, 12:16, 12:16, 2:9] = 1  # 112 of them
-    assert torch.equal(torch.as_tensor(get_expression("remove_minor")(mask)), mask)
+    both = mask.clone()
+    assert torch.equal(torch.as_tensor(get_expression("remove_minor")(mask)), both)
     assert not get_expression("remove_minor")(torch.zeros(1, 4, 4, 4)).any()
 
 
