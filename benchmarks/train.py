@@ -37,10 +37,16 @@ STOCK = "benchmarks/stock_train.yaml"
 WARM_UP = 1  # epochs left out: the cache is new, and libraries choose their kernels
 
 
-def measure_bare_step(steps: int, dataset: Path) -> float:
-    """Return images per second of the bare step, built from the bundle's own definitions."""
+def measure_bare_step(steps: int, definition: dict[str, Any] | None = None, compiled: bool = False) -> float:
+    """Return images per second of the bare step, built from the bundle's own definitions.
+
+    Args:
+        steps: that are measured, after five to warm up.
+        definition: of another network than the bundle's.
+        compiled: by ``torch.compile``.
+    """
     parser = ConfigParser(ConfigParser.load_config_file(TRAIN))
-    parser.update({"dataset_dir": str(dataset)})
+    parser.update({"network_def": definition or parser["network_def"]})
     network, loss = parser.get_parsed_content("network"), parser.get_parsed_content("loss")
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
     device = parser.get_parsed_content("device")
@@ -50,11 +56,12 @@ def measure_bare_step(steps: int, dataset: Path) -> float:
     masks = (images[:, 1:2] > 0.9).float().to(device)
     images = images.to(device, memory_format=torch.channels_last)
     network.train()
+    run = torch.compile(network) if compiled else network
 
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype=half_precision(device)):
-            logits = network(images)
+            logits = run(images)
         loss(logits.float(), masks).backward()
         optimizer.step()
         if device.type == "cuda":
@@ -138,7 +145,7 @@ def main() -> None:
     else:
         rates: dict[str, list[float]] = {"bare_step": [], "ours": [], "stock": []}
         for _ in tqdm(range(arguments.repeats), disable=None):
-            rates["bare_step"].append(measure_bare_step(20, dataset))
+            rates["bare_step"].append(measure_bare_step(40))
             rates["ours"].append(measure_training(ours, dataset, arguments.epochs))
             rates["stock"].append(measure_training(stock, dataset, arguments.epochs))
         medians = {name: statistics.median(values) for name, values in rates.items()}

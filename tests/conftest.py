@@ -24,7 +24,7 @@ SHARED = REPOSITORY.parent / "shared"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that processes which share the tests come to an end together."""
-    items.sort(key=lambda item: "test_end_to_end" not in item.nodeid)
+    items.sort(key=lambda item: not any(file in item.nodeid for file in ("test_end_to_end", "test_finetune")))
 
 
 @pytest.fixture(scope="session")
