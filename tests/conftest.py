@@ -1,20 +1,23 @@
-"""Data that several tests share: small data sets written by other libraries than ours, and real patients."""
+"""What several tests share: small data sets written by other libraries than ours, real patients, runs of commands."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
 
+from monai_brainseg.cli import main
 from monai_brainseg.phantom import write_phantoms
 from monai_brainseg.prepare import prepare
 
@@ -116,3 +119,26 @@ def prepared_phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_phantoms(folder / "slices", 10, seed=1, size=64, slices=8)
     prepare(folder / "slices", folder / "prepared", test_share=0.2, folds=2, say=lambda line: None)
     return folder / "prepared"
+
+
+@pytest.fixture(scope="session")
+def bright_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that marks what is bright in FLAIR."""
+    # It needs torch and MONAI, which tests of files alone do not wait for.
+    from fixed_bundles import BRIGHT, bright_state, make_bundle
+
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "bright", BRIGHT, bright_state())
+
+
+@pytest.fixture
+def predict(bright_bundle: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """``predict(words...)`` runs the command by that bundle into ``tmp_path / "masks"``, and returns run.json."""
+
+    def run(*words: object, code: int = 0) -> dict[str, Any]:
+        output = tmp_path / "masks"
+        arguments = ["predict", *map(str, words), "--bundle", str(bright_bundle), "--output", str(output)]
+        assert main(arguments) == code
+        content: dict[str, Any] = json.loads((output / "run.json").read_text())
+        return content
+
+    return run

@@ -14,6 +14,7 @@ from bundle_runs import CONFIGS
 from monai.bundle import ConfigParser
 
 from monai_brainseg.phantom import Phantom, make_phantom
+from monai_brainseg.volumes import write_slices
 
 NARROW_UNET: dict[str, Any] = {
     "_target_": "UNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 2, "channels": [4, 8, 8, 8, 8],
@@ -66,6 +67,14 @@ def save_flair(phantom: Phantom, file: Path, dtype: str = "float32", affine: np.
     image.header.set_xyzt_units("mm")
     nib.save(image, file)
     return file
+
+
+def save_slices(folder: Path, ending: str = ".tif", grey: bool = False, **options: Any) -> Path:
+    """Write a phantom's slices, in colours as published or FLAIR alone, into files with this ending."""
+    images = draw_phantom(**options).images
+    files = [folder / f"p_{number}{ending}" for number in range(1, images.shape[2] + 1)]
+    write_slices(np.ascontiguousarray(images[..., 1] if grey else images), files)
+    return folder
 
 
 def make_affine(phantom: Phantom) -> np.ndarray:
