@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from monai.bundle import ConfigWorkflow
 
-CONFIGS = Path("bundles/brainseg_unet/configs")
+BUNDLE = Path("bundles/brainseg_unet")
+CONFIGS = BUNDLE / "configs"
 FCN_CONFIGS = Path("bundles/brainseg_fcn/configs")
 NARROW = {"network_def::channels": [4, 8, 8, 8, 8]}
 QUICK = NARROW | {"patch_size": [32, 32], "epochs": 2, "val_interval": 1, "volume_visits": 1, "cache_num": 20}

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundle_runs import CONFIGS, FCN_CONFIGS, build
+from bundle_runs import BUNDLE, CONFIGS, FCN_CONFIGS, build
 from fixed_bundles import (
     BRIGHT,
     NARROW_UNET,
@@ -36,7 +36,6 @@ from monai_brainseg.networks import FCNResNet50
 from monai_brainseg.segmenting import load_bundle, load_network
 from monai_brainseg.studies import find_scans
 
-BUNDLE = CONFIGS.parent
 SHAPES = [(1, 3, 16, 16), (5, 3, 48, 32), (2, 3, 80, 112)]
 
 

@@ -14,14 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bundle_runs import CONFIGS, build
+from bundle_runs import BUNDLE, build
 from fixed_bundles import read_mask
 
 from monai_brainseg.cli import main
 from monai_brainseg.model_zoo import check_zoo_form
 from monai_brainseg.weights import read_checkpoint
-
-BUNDLE = CONFIGS.parent
 
 # MONAI alone: our package cannot be imported.
 USE = """

@@ -1,0 +1,57 @@
+"""Advice on the machine: disk, memory and cores, also where they cannot be known."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from bundle_runs import BUNDLE
+from monai.bundle import ConfigParser
+
+from monai_brainseg import machine_checks
+from monai_brainseg.advice import Advice
+from monai_brainseg.commands import load_config
+from monai_brainseg.doctor import examine
+from monai_brainseg.machine_checks import Load, check_disk, check_start, check_workers, measure_load
+from monai_brainseg.splits import read_datalist
+
+
+def test_machine_advice_names_disk_and_workers(tmp_path: Path) -> None:
+    assert list(check_disk(tmp_path / "not" / "yet")) == []
+    (advice,) = check_workers(10_000)
+    assert isinstance(advice, Advice)
+    assert "cores" in advice.what
+    assert check_start(tmp_path, [], {"num_workers": 10_000}) == [advice]
+
+
+def test_machine_that_is_no_linux_leaves_out_what_it_cannot_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared_phantoms: Path
+) -> None:
+    """As on macOS and Windows: no affinity, no /proc, and no module `resource`."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(machine_checks, "_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert machine_checks.find_memory() is None
+    assert list(machine_checks.check_memory(Load(1, 1, 1e15))) == []
+    (advice,) = check_start(
+        tmp_path, read_datalist(prepared_phantoms)["training"], {"num_workers": 9999, "cache_num": 1}
+    )
+    assert f"{os.cpu_count()} cores" in advice.what
+    found = examine(str(BUNDLE), prepared_phantoms)
+    assert "of memory free" not in found.facts[0]
+    assert any("slices a second" in fact for fact in found.facts)
+    for name in ("brainseg_unet", "brainseg_fcn"):
+        config = load_config(Path("bundles") / name / "configs/train.yaml")
+        workers = ConfigParser({name: config[name] for name in ("imports", "cache_workers")})
+        assert 1 <= workers.get_parsed_content("cache_workers") <= 8
+
+
+def test_load_counts_both_sides_of_the_fold_and_the_cache(prepared_phantoms: Path) -> None:
+    items = read_datalist(prepared_phantoms)["training"]
+    settings = {"fold": 0, "pixel_size": 1.0, "patch_size": [32, 32], "cache_num": 100}
+    load = measure_load(items, settings)
+    assert (load.training, load.validation) == (4, 4)
+    assert load.cache == 4 * 64 * 64 * 8 * (11 + 6)
+    assert measure_load(items, settings | {"cache_num": 0}).cache == 0
