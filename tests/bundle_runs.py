@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 BUNDLE = Path("bundles/brainseg_unet")
 CONFIGS = BUNDLE / "configs"
 FCN_CONFIGS = Path("bundles/brainseg_fcn/configs")
 NARROW = {"network_def::channels": [4, 8, 8, 8, 8]}
 QUICK = NARROW | {"patch_size": [32, 32], "epochs": 2, "val_interval": 1, "volume_visits": 1, "cache_num": 20}
+
+
+def load(config: str) -> dict[str, Any]:
+    """Return a config of the U-Net bundle as it is written."""
+    return ConfigParser.load_config_file(CONFIGS / config)
 
 
 def build(config: str, workflow_type: str, dataset: Path, output: Path, **overrides: Any) -> ConfigWorkflow:
