@@ -16,10 +16,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
+from evaluated_phantoms import evaluate, write_predictions
 
 from monai_brainseg.cli import main
 from monai_brainseg.phantom import write_phantoms
 from monai_brainseg.prepare import prepare
+from monai_brainseg.splits import read_datalist
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -142,3 +144,31 @@ def predict(bright_bundle: Path, tmp_path: Path) -> Callable[..., dict[str, Any]
         return content
 
     return run
+
+
+@pytest.fixture(scope="session")
+def phantom_masks(prepared_phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Masks and probability maps of all ten phantoms."""
+    folder = tmp_path_factory.mktemp("report") / "masks"
+    listed = read_datalist(prepared_phantoms)
+    write_predictions([*listed["training"], *listed["test"]], folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folds(prepared_phantoms: Path, phantom_masks: Path) -> Path:
+    """An evaluation of the folds of those masks, which chose operating points."""
+    output = phantom_masks.parent / "folds"
+    assert evaluate(prepared_phantoms, phantom_masks, output, "--part", "training") == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def tested(prepared_phantoms: Path, phantom_masks: Path, folds: Path) -> Path:
+    """An evaluation of the test part of those masks with everything that a page can show."""
+    from training_runs import write_run
+
+    run = write_run(phantom_masks.parent / "run")
+    options = ["--run", str(run), "--operating-points", str(folds / "summary.json")]
+    assert evaluate(prepared_phantoms, phantom_masks, phantom_masks.parent / "tested", *options) == 0
+    return phantom_masks.parent / "tested"
