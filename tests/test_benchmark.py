@@ -1,10 +1,9 @@
-"""`brainseg benchmark` on phantoms: what it trains and scores, what it leaves alone, how it goes on, what it says."""
+"""`brainseg benchmark` on phantoms: what it trains and scores, what it leaves alone, and how it goes on."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,20 +15,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from quick_benchmarks import NARROW, benchmark
 
-from monai_brainseg.benchmark import check_identity
-from monai_brainseg.benchmark_plan import make_plan
-from monai_brainseg.cli import main
-from monai_brainseg.processes import Processes, hold_folder, make_environments
+from monai_brainseg.processes import hold_folder
 from monai_brainseg.provenance import list_hashes
-
-NARROW = """
-network_def::channels: [4, 8, 8, 8, 8]
-patch_size: [32, 32]
-epochs: 2
-volume_visits: 1
-cache_num: 20
-"""
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +27,6 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("recipes") / "narrow.yaml"
     file.write_text(NARROW)
     return file
-
-
-def benchmark(dataset: Path, output: Path, recipes: object, *words: object) -> int:
-    given = ["--dataset_dir", dataset, "--output", output, "--recipes", recipes, *words]
-    return main(["benchmark", *map(str, given)])
 
 
 @pytest.fixture(scope="module")
@@ -241,98 +225,3 @@ def test_killed_benchmark_ends_its_training_is_cut_short_by_a_budget_and_goes_on
     table = capsys.readouterr().out
     assert "finished | 12 of 12" in table
     assert "CUT SHORT" not in table
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--recipes", "nonsense"], "best, encoder_decoder, fcn_resnet50_ce, short, unet, "),
-        (["--recipes", "nowhere.yaml"], "nowhere.yaml: no such recipe file"),
-        (["--recipes", "best,best"], "each once"),
-        (["--folds", "7"], "--folds 7: no such fold"),
-        (["--folds", "one"], "--folds one: expected whole numbers"),
-        (["--seeds", "-1"], "a seed is 0 or more"),
-        (["--split", "volume"], "patient or slice"),
-        (["--ensemble"], "add --final"),
-        (["--bundle", "nonsense"], "brainseg_unet"),
-        (["--bundle", "brainseg_fcn", "--recipes", "best,unet"], "recipe unet is laid over brainseg_unet"),
-        (["--budget", "0"], "must be above 0"),
-        (["--processes", "0"], "must be above 0"),
-        (["--epochs", "0"], "one epoch or more"),
-    ],
-)
-def test_what_cannot_be_done_is_said_in_one_line_before_any_work(
-    prepared_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
-) -> None:
-    assert main(["benchmark", "--dataset_dir", str(prepared_phantoms), "--output", str(tmp_path / "out"), *words]) == 1
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-def test_data_set_with_fewer_patients_than_folds_is_refused(
-    prepared_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = json.loads((prepared_phantoms / "datalist.json").read_text())
-    for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
-        (tmp_path / name).symlink_to(prepared_phantoms / name)
-    (tmp_path / "datalist.json").write_text(json.dumps(content | {"training": content["training"][:1]}))
-    assert benchmark(tmp_path, tmp_path / "out", "best") == 1
-    assert "1 training patients in 1 of 2 folds" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("change", [["--epochs", "5"], ["--recipes", "{other}"]])
-def test_output_of_a_benchmark_with_other_settings_is_refused(
-    prepared_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str]
-) -> None:
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "quick.yaml").write_text(NARROW + f"seed: {len(name)}")
-    check_identity(make_plan(prepared_phantoms, [str(tmp_path / "one" / "quick.yaml")], tmp_path / "out"))
-    words = [word.format(other=tmp_path / "other" / "quick.yaml") for word in change]
-    assert benchmark(prepared_phantoms, tmp_path / "out", tmp_path / "one" / "quick.yaml", *words) == 1
-    error = capsys.readouterr().err
-    assert "holds a benchmark with other" in error
-    assert error.count("\n") == 1
-
-
-def test_folder_that_another_benchmark_is_at_work_in_is_refused(
-    prepared_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with hold_folder(tmp_path):
-        assert benchmark(prepared_phantoms, tmp_path, "best") == 1
-    assert "another command is at work in it" in capsys.readouterr().err
-
-
-def test_recipe_that_reads_images_otherwise_for_training_alone_is_refused(
-    prepared_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe = tmp_path / "dark.yaml"
-    recipe.write_text("normalizing: []")
-    assert benchmark(prepared_phantoms, tmp_path / "out", recipe) == 1
-    assert "dark.evaluate.yaml" in capsys.readouterr().err
-
-
-def test_program_over_its_time_gets_sigterm_and_its_end_is_waited_for(tmp_path: Path) -> None:
-    code = "import signal, sys, time\nsignal.signal(15, lambda *_: (print('in order'), sys.exit(7)))\ntime.sleep(60)"
-    with hold_folder(tmp_path) as lock:
-        seen: list[float] = []
-        ended = Processes(lock).run(
-            [sys.executable, "-c", code], tmp_path / "log", dict(os.environ), seconds=3, follow=seen.append
-        )
-    assert ended == 7
-    assert (tmp_path / "log").read_text() == "in order\n"
-    assert 3 <= seen[-1] < 30
-
-
-def test_each_run_at_a_time_has_a_gpu_of_its_own_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in make_environments(None)] == ["0", "1"]
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in make_environments(3)] == ["0", "1", "0"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in make_environments(None)] == ["5", "7"]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert len(make_environments(None)) == 1
