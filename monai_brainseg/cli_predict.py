@@ -75,6 +75,12 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         default="balanced",
         help="balanced (default), or recall, which marks more so that less is missed",
     )
+    parser.add_argument(
+        "--no-smoothing",
+        dest="smoothing",
+        action="store_false",
+        help="do not weigh each slice's probabilities with its neighbours': keeps tumours of a single slice",
+    )
     parser.add_argument("--probability", action="store_true", help="also write CASE_probability.nii.gz, 0 to 1")
     parser.add_argument(
         "--uncertainty",
@@ -112,6 +118,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         "recipe",
         "tta",
         "operating_point",
+        "smoothing",
         "probability",
         "uncertainty",
         "keep_scale",

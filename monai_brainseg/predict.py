@@ -43,7 +43,7 @@ from monai_brainseg.slices import encode_slice
 from monai_brainseg.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
 
 # Options that decide what a mask is, or what lies beside it.
-_DECISIVE = ("tta", "operating_point", "probability", "uncertainty", "keep_scale")
+_DECISIVE = ("tta", "operating_point", "smoothing", "probability", "uncertainty", "keep_scale")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Options:
         checkpoints: files of weights; the bundle's own if empty, the mean of the probabilities if several.
         tta: average with the mirrored volume too.
         operating_point: of the bundle, "balanced" or "recall".
+        smoothing: weigh each slice's probabilities with its neighbours', where the bundle does so.
         probability: also write the map of the tumour's probability.
         uncertainty: also write the map of entropy, and say a confidence.
         keep_scale: take a pixel for a millimetre where the spacing is unknown, however large the head is.
@@ -68,6 +69,7 @@ class Options:
     checkpoints: tuple[Path, ...] = ()
     tta: bool = False
     operating_point: str = "balanced"
+    smoothing: bool = True
     probability: bool = False
     uncertainty: bool = False
     keep_scale: bool = False
@@ -103,11 +105,7 @@ def predict(
     (bundle, overlay), device = _find_network(options), _choose_device(options.device, options.engine)
     options = replace(options, bundle=str(bundle))
     files = options.checkpoints or (bundle / "models" / "model.pt",)
-    # Balanced is what a bundle does by itself, also one that has no operating points.
-    overrides: dict[str, Any] = {"flip": True} if options.tta else {}
-    if options.operating_point != "balanced":
-        overrides["operating_point"] = options.operating_point
-    segmenter = load_bundle(bundle, files, device, overrides, overlay, options.engine)
+    segmenter = load_bundle(bundle, files, device, _choose_overrides(options), overlay, options.engine)
     checkpoints = [describe_checkpoint(file) for file in files]
     settings = {
         "bundle": bundle.resolve().name,
@@ -140,6 +138,15 @@ def predict(
         write_failure(output, case, reason)
     write_run(output, checkpoints, command, str(device))
     return bad
+
+
+def _choose_overrides(options: Options) -> dict[str, Any]:
+    """Return the bundle's ids that options change; one at its default is left to a bundle that may not have it."""
+    return {
+        **({"flip": True} if options.tta else {}),
+        **({"operating_point": options.operating_point} if options.operating_point != "balanced" else {}),
+        **({} if options.smoothing else {"smooth_slices": False}),
+    }
 
 
 def _find_network(options: Options) -> tuple[Path, dict[str, Any]]:

@@ -65,6 +65,11 @@ def test_components_below_a_share_of_the_largest_are_removed_whatever_their_voxe
     mask[0, 12:16, 12:16, 2:9] = 1  # 112 of them
     both = mask.clone()
     assert torch.equal(torch.as_tensor(get_expression("remove_minor")(mask)), both)
+    for share in (0.0, 0.112, 1.0):  # none is below the first two, and the largest is not below itself
+        parser = ConfigParser(load("inference.yaml"))
+        parser.update({"min_share": share})
+        kept = parser.get_parsed_content("remove_minor")(mask.clone())
+        assert torch.equal(torch.as_tensor(kept), whole if share == 1 else both)
     assert not get_expression("remove_minor")(torch.zeros(1, 4, 4, 4)).any()
 
 

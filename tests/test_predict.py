@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from fixed_bundles import bright_state, draw_phantom, read_mask, save_flair, save_weights
@@ -35,6 +36,30 @@ def test_tta_and_operating_point_reach_the_bundle(predict: Callable[..., Any], t
     assert predict(source, "--operating-point", "recall")["cases"][0]["tumor_voxels"] > balanced
     # This network sees single pixels, so that mirroring changes nothing.
     assert predict(source, "--tta")["cases"][0]["settings"]["tta"] is True
+
+
+def test_clean_up_takes_what_is_minor_and_what_one_slice_alone_shows_unless_told_otherwise(
+    predict: Callable[..., Any], tmp_path: Path
+) -> None:
+    flair = np.zeros((64, 64, 8), dtype=np.float32)
+    flair[8:56, 8:56] = 100 + np.random.default_rng(0).random((48, 48, 8))
+    places = {
+        "large": np.s_[12:24, 12:24, 3:7],
+        "minor": np.s_[40:44, 12:16, 3:6],  # 48 voxels of 576
+        "single": np.s_[30:40, 40:50, 1:2],
+    }
+    for place in places.values():
+        flair[place] = 300
+    flair[places["single"]] = 190  # a probability of 0.96
+    nib.save(nib.Nifti1Image(flair, np.diag([-2.0, -2.0, 5.0, 1.0])), tmp_path / "scan.nii.gz")
+    found = {}
+    for words in ((), ("--no-smoothing",)):
+        record = predict(tmp_path / "scan.nii.gz", *words)
+        assert record["cases"][0]["settings"]["smoothing"] is not bool(words)
+        mask = read_mask(tmp_path / "masks" / "scan.nii.gz") > 0
+        found[words] = {name for name, place in places.items() if mask[place].all()}
+        assert mask.sum() == sum(mask[places[name]].size for name in found[words])
+    assert found == {(): {"large"}, ("--no-smoothing",): {"large", "single"}}
 
 
 def test_several_checkpoints_are_recorded_and_averaged(predict: Callable[..., Any], tmp_path: Path) -> None:
