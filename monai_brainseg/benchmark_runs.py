@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 import yaml
-from monai.bundle import ConfigParser
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.evaluation import evaluate
@@ -44,7 +43,6 @@ class Target:
         part: of the datalist.
         fold: of the part; None for all.
         seen: whether slices of them were trained on; every output then says so.
-        apart: whether slices that follow each other were apart in the patient: they are not smoothed with each other.
     """
 
     name: str
@@ -52,7 +50,6 @@ class Target:
     part: str
     fold: int | None = None
     seen: bool = False
-    apart: bool = False
 
     @property
     def folder(self) -> str:
@@ -164,8 +161,6 @@ def score(
     options = {"datalist": target.datalist, "part": target.part, "checkpoint": weights, "output_dir": output / "masks"}
     options |= {"fold": target.fold} if target.fold is not None else {}
     options |= {"allow_seen": True} if target.seen else {}
-    if target.apart and "smooth_slices" in ConfigParser.load_config_file(files[0]):
-        options["smooth_slices"] = False
     words = make_command("evaluating", recipe.bundle, files, options)
     log = output / "evaluating.log"
     if run_logged(words, log, processes, environment):

@@ -76,10 +76,10 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="balanced (default), or recall, which marks more so that less is missed",
     )
     parser.add_argument(
-        "--no-smoothing",
-        dest="smoothing",
-        action="store_false",
-        help="do not weigh each slice's probabilities with its neighbours': keeps tumours of a single slice",
+        "--smoothing",
+        action="store_true",
+        help="weigh each slice's probabilities with its neighbours': a little better on average, but tumours of a "
+        "single slice are lost",
     )
     parser.add_argument("--probability", action="store_true", help="also write CASE_probability.nii.gz, 0 to 1")
     parser.add_argument(

@@ -56,7 +56,7 @@ class Options:
         checkpoints: files of weights; the bundle's own if empty, the mean of the probabilities if several.
         tta: average with the mirrored volume too.
         operating_point: of the bundle, "balanced" or "recall".
-        smoothing: weigh each slice's probabilities with its neighbours', where the bundle does so.
+        smoothing: weigh each slice's probabilities with its neighbours'.
         probability: also write the map of the tumour's probability.
         uncertainty: also write the map of entropy, and say a confidence.
         keep_scale: take a pixel for a millimetre where the spacing is unknown, however large the head is.
@@ -69,7 +69,7 @@ class Options:
     checkpoints: tuple[Path, ...] = ()
     tta: bool = False
     operating_point: str = "balanced"
-    smoothing: bool = True
+    smoothing: bool = False
     probability: bool = False
     uncertainty: bool = False
     keep_scale: bool = False
@@ -145,7 +145,7 @@ def _choose_overrides(options: Options) -> dict[str, Any]:
     return {
         **({"flip": True} if options.tta else {}),
         **({"operating_point": options.operating_point} if options.operating_point != "balanced" else {}),
-        **({} if options.smoothing else {"smooth_slices": False}),
+        **({"smooth_slices": True} if options.smoothing else {}),
     }
 
 

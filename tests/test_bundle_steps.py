@@ -29,11 +29,11 @@ def test_flipping_gives_a_mirrored_volume_the_mirrored_answer() -> None:
 
 def test_postprocessing_steps_are_named_and_can_be_switched_off() -> None:
     parser = ConfigParser(load("inference.yaml"))
-    off = {"fill_holes": False, "remove_small": False, "smooth_slices": False}
+    off = {"fill_holes": False, "remove_small": False}
     parser.update({**off, "output_dir": "nowhere"})
     plain = parser.get_parsed_content("postprocessing").transforms
     parser = ConfigParser(load("inference.yaml"))
-    parser.update({"output_dir": "nowhere"})
+    parser.update({"smooth_slices": True, "output_dir": "nowhere"})
     full = parser.get_parsed_content("postprocessing").transforms
     names = [type(step).__name__ for step in full]
     first = names.index("FillHolesd")

@@ -38,7 +38,7 @@ def test_tta_and_operating_point_reach_the_bundle(predict: Callable[..., Any], t
     assert predict(source, "--tta")["cases"][0]["settings"]["tta"] is True
 
 
-def test_clean_up_takes_what_is_minor_and_what_one_slice_alone_shows_unless_told_otherwise(
+def test_clean_up_takes_what_is_minor_and_if_asked_what_one_slice_alone_shows(
     predict: Callable[..., Any], tmp_path: Path
 ) -> None:
     flair = np.zeros((64, 64, 8), dtype=np.float32)
@@ -53,13 +53,13 @@ def test_clean_up_takes_what_is_minor_and_what_one_slice_alone_shows_unless_told
     flair[places["single"]] = 190  # a probability of 0.96
     nib.save(nib.Nifti1Image(flair, np.diag([-2.0, -2.0, 5.0, 1.0])), tmp_path / "scan.nii.gz")
     found = {}
-    for words in ((), ("--no-smoothing",)):
+    for words in ((), ("--smoothing",)):
         record = predict(tmp_path / "scan.nii.gz", *words)
-        assert record["cases"][0]["settings"]["smoothing"] is not bool(words)
+        assert record["cases"][0]["settings"]["smoothing"] is bool(words)
         mask = read_mask(tmp_path / "masks" / "scan.nii.gz") > 0
         found[words] = {name for name, place in places.items() if mask[place].all()}
         assert mask.sum() == sum(mask[places[name]].size for name in found[words])
-    assert found == {(): {"large"}, ("--no-smoothing",): {"large", "single"}}
+    assert found == {(): {"large", "single"}, ("--smoothing",): {"large"}}
 
 
 def test_several_checkpoints_are_recorded_and_averaged(predict: Callable[..., Any], tmp_path: Path) -> None:
