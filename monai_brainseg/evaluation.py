@@ -50,9 +50,8 @@ RULES = {
     "where one voxel or more is predicted, its area the mean over false alarms",
     "presence": "tumour is present in a slice or patient if its mask holds one voxel or more",
     "pooled": "all voxels of all patients as one image, for comparison with publications that pool",
-    "operating_points": "chosen on folds alone, on probabilities before any clean-up: "
-    "balanced has the highest mean per-patient dice, recall the highest mean per-patient F2; "
-    "elsewhere they are only measured",
+    "operating_points": "chosen on folds alone, on probabilities before any clean-up: balanced has the highest mean "
+    "per-patient dice, recall the highest mean per-patient F2; elsewhere they are only measured",
 }
 
 

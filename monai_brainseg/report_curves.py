@@ -29,8 +29,7 @@ def show_probabilities(summary: dict[str, Any]) -> Iterable[str]:
     average, points = summary["probabilities"]["average_precision"], summary["operating_points"]
     interval = span(average["interval"]) or average.get("reason") or "no interval"
     yield f"<p>Average precision {show(average['value'])} ({interval}), of all voxels pooled. Probabilities are those "
-    yield "before any clean-up of the masks, so that scores at a threshold may differ a little from the "
-    yield "masks'.</p>"
+    yield "before any clean-up of the masks, so that scores at a threshold may differ a little from the masks'.</p>"
     yield f"<p>{escape(_say_choice(summary))}</p>"
     yield f'<div class="charts">{"".join(_draw_thresholds(summary["probabilities"]["curve"], points))}</div>'
     if points:
