@@ -159,8 +159,11 @@ class BatchAugmentation(Randomizable):
         self, batch: Mapping[str, torch.Tensor], device: torch.device, non_blocking: bool = False, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return augmented images ``[batch, 3, x, y]`` and masks ``[batch, 1, x, y]``, float32 on ``device``."""
-        images = batch["image"].to(device, torch.float32, non_blocking=non_blocking)
-        masks = batch["label"].to(device, torch.float32, non_blocking=non_blocking)
+        # As plain tensors: MONAI's, which carry metadata, make every operation of the network dearer.
+        images, masks = (
+            batch[key].as_subclass(torch.Tensor).to(device, torch.float32, non_blocking=non_blocking)
+            for key in ("image", "label")
+        )
         matrices = self._draw_matrices(len(images)).to(device)
         images, masks = warp(images, masks, matrices, self._draw_displacements(images))
         if self.blur:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.data import MetaTensor
 from monai.networks.blocks import Warp
 from monai.networks.layers import gaussian_1d
 from monai.transforms import Affine, RandBiasField, RandScaleIntensity
@@ -87,6 +88,11 @@ def test_slices_of_a_batch_change_each_in_their_own_way() -> None:
     augmentation.set_random_state(0)
     images, _ = augmentation(batch, CPU)
     assert not torch.allclose(images[0], images[1], atol=0.1)
+
+
+def test_batches_that_carry_metadata_leave_as_plain_tensors() -> None:
+    batch = {key: MetaTensor(value) for key, value in make_batch().items()}
+    assert [type(tensor) for tensor in BatchAugmentation()(batch, CPU)] == [torch.Tensor, torch.Tensor]
 
 
 def test_contrast_keeps_background_and_tissue_median() -> None:
