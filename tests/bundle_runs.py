@@ -14,7 +14,10 @@ BUNDLE = Path("bundles/brainseg_unet")
 CONFIGS = BUNDLE / "configs"
 FCN_CONFIGS = Path("bundles/brainseg_fcn/configs")
 NARROW = {"network_def::channels": [4, 8, 8, 8, 8]}
-QUICK = NARROW | {"patch_size": [32, 32], "epochs": 2, "val_interval": 1, "volume_visits": 1, "cache_num": 20}
+QUICK = NARROW | {
+    "patch_size": [32, 32], "epochs": 2, "val_interval": 1, "cache_num": 20,
+    "batch_size": 4, "slices_per_volume": 4, "volume_visits": 1,
+}  # fmt: skip
 
 
 def load(config: str) -> dict[str, Any]:

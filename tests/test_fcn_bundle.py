@@ -11,7 +11,10 @@ from bundle_runs import FCN_CONFIGS, run
 from monai_brainseg.networks import FCNResNet50
 
 pytestmark = pytest.mark.slow
-QUICK = {"patch_size": [32, 32], "epochs": 1, "val_interval": 1, "volume_visits": 1, "cache_num": 20}
+QUICK = {
+    "patch_size": [32, 32], "epochs": 1, "val_interval": 1, "cache_num": 20,
+    "batch_size": 4, "slices_per_volume": 4, "volume_visits": 1,
+}  # fmt: skip
 TRAIN, EVALUATE = (str((FCN_CONFIGS / name).resolve()) for name in ("train.yaml", "evaluate.yaml"))
 
 

@@ -207,7 +207,7 @@ def test_killed_rank_ends_the_run_in_seconds_with_a_line_and_resumes_to_the_bit_
 def test_losses_equal_those_of_one_process_for_the_same_batches(dataset: Path, tmp_path: Path) -> None:
     """Of four volumes, a batch of four is the same whatever the order; two processes have two of them each."""
     options = OPTIONS | {"volume_visits": 1, "learning_rate": 0.01}
-    assert options.get("batch_size", 4) == 4
+    assert options["batch_size"] == 4
     done = run(dataset, tmp_path / "two", PLAIN, **options)
     assert done.returncode == 0, done.stderr
     build("train.yaml", "train", dataset, tmp_path / "one", **options, **yaml.safe_load(PLAIN)).run()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train on several machines of a Slurm cluster, each process on a GPU of its own:
 #
-#   sbatch --nodes=2 --gpus-per-node=4 docs/slurm/train.sh --dataset_dir data/lgg --output_dir runs/cluster --batch_size 8
+#   sbatch --nodes=2 --gpus-per-node=4 docs/slurm/train.sh --dataset_dir data/lgg --output_dir runs/cluster
 #
 # Further words go to `monai.bundle run training`. Every machine must see data, output and this repository at the same
 # path, and have the environment active in which sbatch was called. The batch is that of all processes together.
