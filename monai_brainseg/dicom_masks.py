@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from monai_brainseg import __version__
 from monai_brainseg.errors import InputError
 from monai_brainseg.volumes import write_whole
 
+_LIBRARY = "highdicom"
 _INSTALL = "install it by: pip install 'monai-brainseg[dicom]'"
+
+
+def can_write() -> bool:
+    """Is the library there that writes DICOM SEG?"""
+    return find_spec(_LIBRARY) is not None
 
 
 def write_segmentation(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> None:
@@ -43,7 +50,7 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
         import pydicom
         from pydicom.sr.codedict import codes
     except ImportError as error:
-        raise InputError(f"{file.name}: DICOM SEG needs highdicom; {_INSTALL}") from error
+        raise InputError(f"{file.name}: DICOM SEG needs {_LIBRARY}; {_INSTALL}") from error
     try:
         sources = [pydicom.dcmread(source) for source in files]
         maker = hd.AlgorithmIdentificationSequence(network, codes.DCM.ArtificialIntelligence, __version__)

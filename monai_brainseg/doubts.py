@@ -67,7 +67,7 @@ def look_at_images(images: Mapping[str, Volume], keep_scale: bool = False) -> Lo
     thin = voxels[::step, ::step]
     _, head = find_head(thin)
     spacing = _turn_spacing(flair)
-    warnings = [*_judge_slices(flair), *_judge_noise(thin), *_judge_head(head, spacing)]
+    warnings = [*_judge_unit(flair), *_judge_slices(flair), *_judge_noise(thin), *_judge_head(head, spacing)]
     scale, said = _choose_scale(head, spacing * (step, step, 1), flair.spacing_known)
     scale, said = (1.0, []) if keep_scale else (scale, said)
     return Look(scale, head, step, (*warnings, *said))
@@ -99,6 +99,13 @@ def _refuse_no_image(sequence: str, voxels: np.ndarray) -> None:
 def _turn_spacing(volume: Volume) -> np.ndarray:
     order = np.argsort(nib.orientations.io_orientation(volume.affine)[:, 0])
     return np.asarray(measure_spacing(volume)[order])
+
+
+def _judge_unit(flair: Volume) -> Iterable[str]:
+    spacing = measure_spacing(flair)
+    if not flair.spacing_known and not np.allclose(spacing, 1):
+        size = "x".join(f"{side:g}" for side in spacing.round(2))
+        yield f"its header names no unit for voxels of {size}: no millilitres; if they are mm, set xyzt_units"
 
 
 def _judge_slices(flair: Volume) -> Iterable[str]:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from monai_brainseg.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.cases import find_own, read_images
 from monai_brainseg.confidence import measure_confidence, measure_entropy
-from monai_brainseg.dicom_masks import write_segmentation
+from monai_brainseg.dicom_masks import can_write, write_segmentation
 from monai_brainseg.doubts import look_at_images, look_at_mask
 from monai_brainseg.errors import InputError
 from monai_brainseg.groupings import Found, Scan
@@ -121,7 +121,8 @@ def predict(
     for scan in tqdm(scans, "segmenting", unit="study", disable=None):
         case = scan.case.patient
         try:
-            key = hash_settings(settings, _list_inputs(scan))
+            asked = {**settings, "segmentation": True} if scan.form == "dicom" and can_write() else settings
+            key = hash_settings(asked, _list_inputs(scan))
             if is_done(output, case, key):
                 forget_failure(output, case)
                 done += 1

@@ -50,6 +50,7 @@ def start_run(
     fold: int | None = None,
     batch_size: int | None = None,
     fresh: bool = False,
+    overwrite: bool = False,
     checkpoint: str | None = None,
     network: torch.nn.Module | None = None,
     part: str | None = None,
@@ -68,7 +69,8 @@ def start_run(
             label server does.
         fold: the fold to be left out for validation; must have patients, and so must the others. -1 leaves none out.
         batch_size: volumes in a step that several processes share; None where there is only one.
-        fresh: clear the dashboard of an earlier run in ``output_dir``; its state goes with the first whole epoch.
+        fresh: a training that begins; one that ``output_dir`` holds already is refused.
+        overwrite: begin all the same; the earlier one's dashboard is cleared, its state goes with the first epoch.
         checkpoint: file of weights that must be there, and fit ``network``.
         network: what ``checkpoint`` is for.
         part: of the datalist that is to be scored by ``checkpoint``, together with ``fold``; None scores nothing.
@@ -79,6 +81,8 @@ def start_run(
         return
     try:
         check_command(command)
+        if fresh and not overwrite:
+            _refuse_to_replace(Path(output_dir))
         given = count_given(command)
         if given is None:
             _check_datalist(datalist, fold, batch_size)
@@ -178,6 +182,12 @@ def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> 
         validation = sum(item["fold"] == fold for item in listed["training"])
         training = len(listed["training"]) - validation
         check_shares(training, training if fold == NO_FOLD else validation, batch_size)
+
+
+def _refuse_to_replace(output_dir: Path) -> None:
+    if (output_dir / "last.pt").exists():
+        choices = "--resume True goes on with it, another --output_dir keeps it, --overwrite True replaces it"
+        raise InputError(f"{output_dir}: holds a training; {choices}")
 
 
 def _check_machine(command: Command, output_dir: Path, datalist: Path | None) -> None:

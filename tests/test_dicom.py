@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -116,6 +117,20 @@ def test_a_real_series_gives_nifti_and_a_segmentation_of_equal_geometry(
     said = "".join(capsys.readouterr()) + json.dumps(record)
     assert "Jane" not in said
     assert b"Jane" not in gzip.decompress((masks / "study.nii.gz").read_bytes())
+
+
+@real
+def test_a_segmentation_is_made_by_the_same_command_once_highdicom_is_there(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", BRIGHT, bright_state(1.3))
+    words = ["predict", str(study), "--bundle", str(bundle), "--output", str(tmp_path / "masks")]
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "highdicom", None)
+        assert main(words) == 0
+    assert not (tmp_path / "masks" / "study.dcm").exists()
+    assert main(words) == 0
+    assert (tmp_path / "masks" / "study.dcm").is_file()
 
 
 @real

@@ -54,6 +54,11 @@ def test_an_impossible_spacing_is_doubted() -> None:
     assert "wrong spacing? the head is" in say(draw_flair(), spread(17.5))
 
 
+def test_a_spacing_without_a_unit_is_doubted_and_slices_that_have_none_are_not() -> None:
+    assert "no unit for voxels of 1.75x1.75x5: no millilitres" in say(draw_flair(), spread(1.75), known=False)
+    assert "no unit" not in say(draw_flair(), known=False)
+
+
 def test_noise_and_specks_are_no_head() -> None:
     rng = np.random.default_rng(0)
     assert "no head was found" in say(rng.normal(500, 100, (64, 64, 12)), spread(3.5))

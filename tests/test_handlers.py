@@ -93,6 +93,22 @@ def test_model_file_holds_weights_and_hashes_of_every_patient_it_has_seen(
 
 
 @pytest.mark.slow
+def test_a_training_is_not_replaced_unless_that_is_asked_for(prepared_phantoms: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    output.mkdir()
+    (output / "last.pt").write_bytes(b"of hours")
+    done = run("training", "train.yaml", prepared_phantoms, output, **QUICK)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(f"{output}: holds a training; --resume True goes on with it, "
+        "another --output_dir keeps it, --overwrite True replaces it")  # fmt: skip
+    assert [file.name for file in output.iterdir()] == ["last.pt"]
+    assert (output / "last.pt").read_bytes() == b"of hours"
+    done = run("training", "train.yaml", prepared_phantoms, output, overwrite=True, **QUICK)
+    assert done.returncode == 0, done.stderr
+    assert torch.load(output / "last.pt", weights_only=True)["epoch"] == QUICK["epochs"]
+
+
+@pytest.mark.slow
 def test_killed_run_resumes_a_finished_one_says_so_and_nothing_to_resume_too(
     prepared_phantoms: Path, tmp_path: Path
 ) -> None:
