@@ -33,7 +33,7 @@ demo: .venv/installed
 	$(BIN)/brainseg evaluate --datalist $(DEMO)/data/datalist.json --predictions $(DEMO)/masks --output $(DEMO)/scores
 	@echo
 	@echo "masks:      $(DEMO)/masks (one NIfTI for each held-out patient; open them over $(DEMO)/data/imagesTs)"
-	@echo "scores:     $(DEMO)/scores/metrics.csv"
+	@echo "scores:     $(DEMO)/scores/report.html and metrics.csv"
 	@echo "dashboard:  $(BIN)/tensorboard --logdir $(DEMO)"
 
 check: .venv/installed-dev

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from monai_brainseg import __version__
 from monai_brainseg.cli_data import add_check, add_download, add_phantom, add_prepare
@@ -16,9 +18,30 @@ from monai_brainseg.doctor import add_doctor
 from monai_brainseg.errors import InputError
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names what was mistyped, and the nearest that there is, in one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})  # --fold is no short form of --folds
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known = list(self._option_string_actions)
+        for word in [] if self._subparsers else args or []:
+            name = word.partition("=")[0]
+            if word == "--":
+                break
+            if word.startswith("--") and name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                self.error(f"unknown option {name}" + (f", did you mean {near[0]}?" if near else ""))
+        return super().parse_known_args(args, namespace)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command; each sets ``call``, a function of the parsed arguments."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="brainseg",
         description="Brain-MRI tumour segmentation on MONAI: data sets in, masks and scores out. Training is "
         "`python -m monai.bundle run training`, as README.md shows. For research only.",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_brainseg.cases import Case
+from monai_brainseg.dicom import is_dicom
 from monai_brainseg.errors import InputError
 from monai_brainseg.naming import ROLES, clean_name, find_role, find_site, find_subject, parse_naming
 from monai_brainseg.volumes import SEQUENCES
@@ -20,6 +21,7 @@ _SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|
 _BRATS = re.compile(rf"(?P<patient>.+?)[_-](?P<role>{'|'.join(ROLES)}){_NIFTI}", re.IGNORECASE)
 _NNUNET = re.compile(rf"(?P<patient>.+)_(?P<channel>\d{{4}}){_NIFTI}")
 _WHOLE = re.compile(rf"(?P<patient>.+?){_NIFTI}")
+_FEW = 3  # files that are named where none is a patient's
 _UNUSED = "are no sequence that the networks take"
 
 # A patient, what a file is of that patient ("pre", "flair", "post", "label", "unused"), and the file.
@@ -67,15 +69,25 @@ def find_cases(source: Path, layout: str = "auto", naming: str | None = None) ->
     all_found = [_find_named(source, files, patterns)] if patterns else [find(files) for find in finders]
     kinds = [found for found in all_found if found.cases or found.bad]
     if not kinds:
-        where = f"under --naming {naming!r}" if naming else f"in the layout {layout!r}"
-        example = "--naming 'flair=*_FLAIR.nii.gz,label=*_seg.nii.gz'"
-        raise InputError(f"{source}: no patient found {where}; say how its files are named, for instance {example}")
+        raise InputError(f"{source}: no patient found {_explain_nothing(files, layout, naming)}")
     if len(kinds) > 1:
         layouts = " and ".join(found.layout for found in kinds)
         raise InputError(f"{source}: holds several data sets ({layouts}); name the folder of one, or give --layout")
     found = kinds[0]
     found.left_out["belong to no patient"] += [str(f.relative_to(source)) for f in files if f not in found.claimed]
     return _refuse_doubles(found)
+
+
+def _explain_nothing(files: Sequence[Path], layout: str, naming: str | None) -> str:
+    """Say where no patient was found, among which files, and what to do."""
+    if any(is_dicom(file) for file in files[:_FEW]):
+        return "with a mask; `brainseg predict` reads DICOM, a training needs NIfTI: convert it"
+    where = f"under --naming {naming!r}" if naming else f"in the layout {layout!r}"
+    remedy = "say how its files are named, for instance --naming 'flair=*_FLAIR.nii.gz,label=*_seg.nii.gz'"
+    if naming:
+        remedy = "of each pattern * is the patient's name; without *, that is the folder, and SOURCE the folder above"
+    names = ", ".join(file.name for file in files[:_FEW])
+    return f"{where} among {len(files)} files ({names}{', …' if len(files) > _FEW else ''}); {remedy}"
 
 
 def list_files(source: Path) -> list[Path]:

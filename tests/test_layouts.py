@@ -260,10 +260,13 @@ def test_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "readme.txt").touch()
     (tmp_path / "archive.zip").touch()
+    (tmp_path / "scanner").mkdir()
+    (tmp_path / "scanner" / "1.dcm").touch()
     for name, message in {
         "gone": "no such folder",
         "empty": "is empty",
-        "text": "no patient found in the layout 'auto'; .*--naming",
+        "text": "no patient found in the layout 'auto' among .*; .*--naming",
+        "scanner": "no patient found with a mask; `brainseg predict` reads DICOM",
         "archive.zip": "is a file; unpack it",
     }.items():
         with pytest.raises(InputError, match=f"{name}: {message}"):

@@ -172,7 +172,7 @@ def test_options_that_cannot_be_are_refused(
         (["--naming", "flair"], "--naming 'flair': expected"),
         (["--tumor-labels", "1;2"], "--tumor-labels 1;2: expected whole numbers"),
         (["--layout", "kaggle"], "--layout kaggle: unknown"),
-        (["--layout", "kaggle_3m"], "source: no patient found in the layout 'kaggle_3m'"),
+        (["--layout", "kaggle_3m"], "source: no patient found in the layout 'kaggle_3m' among "),
     ],
 )
 def test_command_line_ends_in_one_line(
