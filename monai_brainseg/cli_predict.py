@@ -10,6 +10,7 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.groupings import Found
 from monai_brainseg.studies import PARTS, find_scans, make_scan
 
+_FEW = 5  # failures that the last line names
 _PREDICT = """\
 Segment studies. An INPUT is a folder or files of slices (.tif, .png: grey FLAIR, or pre-contrast, FLAIR and
 post-contrast as colours), NIfTI (FLAIR, these three along a fourth axis, or a file each), a folder of DICOM series, a
@@ -129,6 +130,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     bad = predict(found, arguments.output, options, sys.argv)
     count = len(found.scans) + len(found.bad)
     if bad:
-        listed = "; ".join(f"{case}: {reason}" for case, reason in bad.items())
-        raise InputError(f"{len(bad)} of {count} studies failed: {listed}")
-    print(f"{count} studies: masks, previews and run.json in {arguments.output}")
+        listed = "; ".join(f"{case}: {reason}" for case, reason in list(bad.items())[:_FEW])
+        rest = f"; and {len(bad) - _FEW} more, in {arguments.output / 'run.json'}" if len(bad) > _FEW else ""
+        raise InputError(f"{len(bad)} of {count} studies failed: {listed}{rest}")
+    print(f"{count} {'study' if count == 1 else 'studies'}: masks, previews and run.json in {arguments.output}")

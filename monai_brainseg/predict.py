@@ -129,8 +129,8 @@ def predict(
                 continue
             record = segment_scan(scan, segmenter, output, options, checkpoints)
             write_record(output, {**record, "key": key, "settings": settings, "weights": settings["weights"]})
-            for warning in record["warnings"]:
-                say(f"{case}: {warning}")
+            for line in (_name_size(record), *record["warnings"]):
+                say(f"{case}: {line}")
         except Exception as error:  # one bad study does not stop the rest
             bad[case] = _explain(scan, error)
     if done:
@@ -139,6 +139,11 @@ def predict(
         write_failure(output, case, reason)
     write_run(output, checkpoints, command, str(device))
     return bad
+
+
+def _name_size(record: Mapping[str, Any]) -> str:
+    size = f"{record['tumor_voxels']} voxels" if record["tumor_ml"] is None else f"{record['tumor_ml']:.1f} ml"
+    return f"{size} of tumour" if record["tumor_voxels"] else "no tumour found"
 
 
 def _choose_overrides(options: Options) -> dict[str, Any]:

@@ -88,7 +88,9 @@ def test_a_second_run_does_what_is_missing(
     for seed in range(3):
         save_flair(draw_phantom(seed=seed), tmp_path / "in" / f"s{seed}.nii.gz")
     masks = tmp_path / "masks"
-    predict(tmp_path / "in")
+    record = predict(tmp_path / "in")
+    said = capsys.readouterr().out
+    assert all(f"{case['case']}: {case['tumor_ml']:.1f} ml of tumour\n" in said for case in record["cases"])
     times = {file.name: file.stat().st_mtime_ns for file in masks.glob("s*.nii.gz")}
     (masks / "s1_preview.png").unlink()
     save_flair(draw_phantom(seed=9), tmp_path / "in" / "s2.nii.gz")

@@ -36,6 +36,20 @@ def test_one_bad_study_is_listed_and_the_rest_goes_on(
     assert predict(tmp_path / "in")["failed"] == []
 
 
+def test_of_many_bad_studies_the_last_line_names_a_few(
+    predict: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_flair(draw_phantom(), tmp_path / "in" / "whole.nii.gz")
+    for number in range(7):
+        (tmp_path / "in" / f"b{number}.nii.gz").write_bytes(b"damaged")
+    record = predict(tmp_path / "in", code=1)
+    assert len(record["failed"]) == 7
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("brainseg predict: 7 of 8 studies failed: b0: ")
+    assert said.endswith(f"; and 2 more, in {tmp_path / 'masks' / 'run.json'}")
+    assert said.count("cannot be read") == 5
+
+
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated NIfTI": (lambda f: _cut(save_flair(draw_phantom(), f / "x.nii.gz")), "cannot be read"),
     "truncated slice": (lambda f: _cut(save_slices(f, grey=True) / "p_3.tif"), "p_3.tif: cannot be read"),
