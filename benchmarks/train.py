@@ -135,6 +135,8 @@ def main() -> None:
     parser.add_argument("--recipe", help="overlay on ours alone, e.g. of a wiser network: configs/recipes/short.yaml")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
+    if arguments.recipe and not arguments.to_dice:
+        parser.error("--recipe: only with --to-dice, as the bare step and stock MONAI are of the bundle's own network")
     dataset = arguments.dataset.resolve()
     ours, stock = [TRAIN, *filter(None, [arguments.recipe])], [TRAIN, STOCK]
     result: dict[str, Any]

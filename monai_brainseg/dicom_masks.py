@@ -15,6 +15,7 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.volumes import write_whole
 
 _LIBRARY = "highdicom"
+MISSING = f"DICOM SEG needs {_LIBRARY}"
 _INSTALL = "install it by: pip install 'monai-brainseg[dicom]'"
 
 
@@ -50,7 +51,7 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
         import pydicom
         from pydicom.sr.codedict import codes
     except ImportError as error:
-        raise InputError(f"{file.name}: DICOM SEG needs {_LIBRARY}; {_INSTALL}") from error
+        raise InputError(f"{file.name}: {MISSING}; {_INSTALL}") from error
     try:
         sources = [pydicom.dcmread(source) for source in files]
         maker = hd.AlgorithmIdentificationSequence(network, codes.DCM.ArtificialIntelligence, __version__)

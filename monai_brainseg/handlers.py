@@ -168,13 +168,12 @@ class Checkpoints:
             state = torch.load(self.last, map_location=engine.state.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, LookupError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
             raise InputError(
-                f"{self.last}: cannot be read; delete it, and training starts from the beginning"
+                f"{self.last}: cannot be read; --overwrite True instead of --resume starts from the beginning"
             ) from error
         for name, value in self.identity.items():
             if state["identity"].get(name) != value:
-                raise InputError(
-                    f"{self.last}: was trained with another {name}; give another --output_dir or leave out --resume"
-                )
+                remedy = "give another --output_dir, or --overwrite True for --resume"
+                raise InputError(f"{self.last}: was trained with another {name}; {remedy}")
         for name, item in self.stateful.items():
             item.load_state_dict(state[name])
         engine.state.epoch = state["epoch"]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from monai_brainseg.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.cases import find_own, read_images
 from monai_brainseg.confidence import measure_confidence, measure_entropy
-from monai_brainseg.dicom_masks import can_write, write_segmentation
+from monai_brainseg.dicom_masks import MISSING, can_write, write_segmentation
 from monai_brainseg.doubts import look_at_images, look_at_mask
 from monai_brainseg.errors import InputError
 from monai_brainseg.groupings import Found, Scan
@@ -121,9 +121,8 @@ def predict(
     for scan in tqdm(scans, "segmenting", unit="study", disable=None):
         case = scan.case.patient
         try:
-            asked = {**settings, "segmentation": True} if scan.form == "dicom" and can_write() else settings
-            key = hash_settings(asked, _list_inputs(scan))
-            if is_done(output, case, key):
+            key = hash_settings(settings, _list_inputs(scan))
+            if is_done(output, case, key) and not _is_segmentation_due(output, case):
                 forget_failure(output, case)
                 done += 1
                 continue
@@ -139,6 +138,11 @@ def predict(
         write_failure(output, case, reason)
     write_run(output, checkpoints, command, str(device))
     return bad
+
+
+def _is_segmentation_due(output: Path, case: str) -> bool:
+    """Was a DICOM SEG left out for want of the library that is there now?"""
+    return can_write() and any(MISSING in warning for warning in read_record(output, case)["warnings"])
 
 
 def _name_size(record: Mapping[str, Any]) -> str:

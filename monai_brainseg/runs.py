@@ -70,7 +70,8 @@ def start_run(
         fold: the fold to be left out for validation; must have patients, and so must the others. -1 leaves none out.
         batch_size: volumes in a step that several processes share; None where there is only one.
         fresh: a training that begins; one that ``output_dir`` holds already is refused.
-        overwrite: begin all the same; the earlier one's dashboard is cleared, its state goes with the first epoch.
+        overwrite: begin all the same; the earlier one's dashboard and ``last.pt`` go at once, its weights when there
+            are new ones. Not kept in ``config.yaml``, which would replace it again.
         checkpoint: file of weights that must be there, and fit ``network``.
         network: what ``checkpoint`` is for.
         part: of the datalist that is to be scored by ``checkpoint``, together with ``fold``; None scores nothing.
@@ -81,8 +82,7 @@ def start_run(
         return
     try:
         check_command(command)
-        if fresh and not overwrite:
-            _refuse_to_replace(Path(output_dir))
+        _refuse_to_replace(Path(output_dir), fresh, overwrite)
         given = count_given(command)
         if given is None:
             _check_datalist(datalist, fold, batch_size)
@@ -184,8 +184,10 @@ def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> 
         check_shares(training, training if fold == NO_FOLD else validation, batch_size)
 
 
-def _refuse_to_replace(output_dir: Path) -> None:
-    if (output_dir / "last.pt").exists():
+def _refuse_to_replace(output_dir: Path, fresh: bool, overwrite: bool) -> None:
+    if overwrite and not fresh:
+        raise InputError("--resume True, --overwrite True: one goes on with a training, the other replaces it")
+    if fresh and not overwrite and (output_dir / "last.pt").exists():
         choices = "--resume True goes on with it, another --output_dir keeps it, --overwrite True replaces it"
         raise InputError(f"{output_dir}: holds a training; {choices}")
 
@@ -232,10 +234,11 @@ def _describe_weights(
 def _record(command: Command, output_dir: Path, fresh: bool, weights: Mapping[str, Any]) -> None:
     if fresh:
         shutil.rmtree(output_dir / "tensorboard", ignore_errors=True)
+        (output_dir / "last.pt").unlink(missing_ok=True)
     elif (output_dir / "last.pt").is_file() and "provenance" not in weights:
         return  # a resumed run keeps the record of its beginning
     config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
-    config.update(dict(command.overrides))
+    config.update({**command.overrides, **({"overwrite": False} if "overwrite" in command.overrides else {})})
     with write_beside(output_dir / "config.yaml") as path:
         path.write_text(yaml.safe_dump(config.get(), sort_keys=False, width=120))
     record = {

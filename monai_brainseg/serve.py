@@ -25,6 +25,7 @@ from monai_brainseg.weights import read_checkpoint
 SERVED = {
     "ckpt_dir": "$@bundle_root + '/models'",
     "output_dir": "$@bundle_root + '/training'",
+    "overwrite": "true",  # it trains again and again, on several GPUs by a command of its own
     "volume_visits": "8",
     "batch_size": "2",
     "slices_per_volume": "8",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from bundle_runs import QUICK, assert_equal, build, command, run
 from ignite.engine import Engine, Events
 
@@ -106,6 +107,10 @@ def test_a_training_is_not_replaced_unless_that_is_asked_for(prepared_phantoms: 
     done = run("training", "train.yaml", prepared_phantoms, output, overwrite=True, **QUICK)
     assert done.returncode == 0, done.stderr
     assert torch.load(output / "last.pt", weights_only=True)["epoch"] == QUICK["epochs"]
+    assert yaml.safe_load((output / "config.yaml").read_text())["overwrite"] is False
+    done = run("training", "train.yaml", prepared_phantoms, output, overwrite=True, resume=True, **QUICK)
+    assert done.returncode == 1
+    assert "one goes on with a training, the other replaces it" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

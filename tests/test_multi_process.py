@@ -290,7 +290,10 @@ def test_config_that_a_label_server_writes_for_several_devices_trains_from_its_w
         "device": "cuda",
         "bundle_root": str(CONFIGS.parent),
         "output_dir": str(tmp_path / "run"),
+        "overwrite": True,  # as in the copy that `brainseg label install` makes
     }
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.pt").write_bytes(b"of the training before")
     for name, value in {**QUICK, **given}.items():
         config.set(value, name)
     ConfigParser.export_config_file(config.get(), str(tmp_path / "monailabel_train.json"))

@@ -65,6 +65,7 @@ def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
         "slices_per_volume: 8",
         "volume_visits: 8 # times that an epoch draws slices from each volume",
         "learning_rate: 0.0003",
+        "overwrite: true # a training that output_dir holds",
     ]
     assert yaml.safe_load(adapted).keys() == yaml.safe_load(text).keys()
 

@@ -77,6 +77,6 @@ def test_damaged_checkpoint_is_not_resumed_from(damage: str, prepared_phantoms: 
     (tmp_path / "last.pt").write_bytes(wanted)
     done = run("training", "train.yaml", prepared_phantoms, tmp_path, resume=True, **QUICK)
     assert done.returncode == 1
-    assert "last.pt: cannot be read; delete it" in done.stderr.strip().splitlines()[-1]
+    assert "last.pt: cannot be read; --overwrite True" in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert (tmp_path / "last.pt").read_bytes() == wanted
