@@ -66,15 +66,33 @@ def _benchmark(arguments: argparse.Namespace) -> None:
         raise InputError(f"{plan.output}: failed, as listed: {'; '.join(failed)}; the same command tries again")
 
 
+_EVALUATE = """\
+Score <patient>.nii.gz in a folder against a datalist; writes metrics.csv, summary.json and report.html. A patient
+without a prediction is scored as a failure (Dice 0) and listed; the exit code stays 0. Where
+<patient>_probability.nii.gz lie beside all of them there is a precision-recall curve, and on the training part
+operating points are chosen."""
+
+_EVALUATE_EXAMPLES = """\
+examples:
+  brainseg evaluate --datalist data/lgg --predictions runs/test --output runs/scores
+
+operating points, chosen on a fold that RUN of `brainseg benchmark` left out and measured on the test part; EVALUATING
+= python -m monai.bundle run evaluating --config_file bundles/brainseg_unet/configs/evaluate.yaml --dataset_dir data/lgg
+  EVALUATING --checkpoint RUN/weights.pt --part training --fold 0 --save_probability True --output_dir runs/fold0
+  brainseg evaluate --datalist data/lgg --part training --fold 0 --predictions runs/fold0 --output runs/fold0/scores
+  EVALUATING --checkpoint RUN/weights.pt --save_probability True --output_dir runs/test
+  brainseg evaluate --datalist data/lgg --predictions runs/test --output runs/test/scores \\
+      --operating-points runs/fold0/scores/summary.json"""
+
+
 def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to those of ``brainseg``."""
     parser = commands.add_parser(
         "evaluate",
         help="score predicted masks against the truth of a datalist",
-        description="Score <patient>.nii.gz in a folder against a datalist; writes metrics.csv, summary.json and "
-        "report.html. A patient without a prediction is scored as a failure (Dice 0) and listed; the exit code stays "
-        "0. Where <patient>_probability.nii.gz lie beside all of them there is a precision-recall curve, and on the "
-        "training part operating points are chosen.",
+        description=_EVALUATE,
+        epilog=_EVALUATE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--datalist", type=Path, required=True, help="datalist.json, or the prepared folder")
     parser.add_argument("--predictions", type=Path, required=True, help="folder of masks on the truth's grid")
