@@ -90,7 +90,7 @@ def test_minutes_of_training_on_12_real_patients_beat_dice_05_on_4_others(
     prepare(real_patients(16), tmp_path / "data", test_share=0.25, folds=6, say=lambda line: None)
     datalist = json.loads((tmp_path / "data/datalist.json").read_text())
     assert (len(datalist["training"]), len(datalist["test"])) == (12, 4)
-    done = run("training", "train.yaml", tmp_path / "data", tmp_path / "run", epochs=20, val_interval=5)
+    done = run("training", "train.yaml", tmp_path / "data", tmp_path / "run", epochs=32, val_interval=8)
     assert done.returncode == 0, done.stderr[-3000:]
     weights = tmp_path / "run/models/model.pt"
     done = run("evaluating", "evaluate.yaml", tmp_path / "data", tmp_path / "masks", checkpoint=weights)

@@ -88,7 +88,7 @@ def test_installed_wheel_segments_a_phantom_from_any_folder(wheel: Path, tmp_pat
     assert read_mask(one).max() > 0.1
     assert dice(read_mask(one) > 0.1, read_mask(other) > 0.1) > 0.999
     words = [bin_folder / "brainseg", "predict", "in", "--output", "by_recipe", "--recipe", "best"]
-    assert "1 studies" in run(*words, folder=away)
+    assert "1 study" in run(*words, folder=away)
 
 
 def test_changelog_and_citation_are_of_this_version_and_cite_the_papers_of_the_notice() -> None:
