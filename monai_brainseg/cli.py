@@ -28,6 +28,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # Before argparse looks: it would first complain of what is required, or say the top command's usage.
         known = list(self._option_string_actions)
         for word in [] if self._subparsers else args or []:
             name = word.partition("=")[0]

@@ -11,6 +11,7 @@ from monai_brainseg.groupings import Found
 from monai_brainseg.studies import PARTS, find_scans, make_scan
 
 _FEW = 5  # failures that the last line names
+
 _PREDICT = """\
 Segment studies. An INPUT is a folder or files of slices (.tif, .png: grey FLAIR, or pre-contrast, FLAIR and
 post-contrast as colours), NIfTI (FLAIR, these three along a fourth axis, or a file each), a folder of DICOM series, a

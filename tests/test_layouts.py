@@ -256,12 +256,10 @@ def test_patients_that_differ_in_case_only_are_bad(tmp_path: Path) -> None:
 
 
 def test_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "readme.txt").touch()
-    (tmp_path / "archive.zip").touch()
-    (tmp_path / "scanner").mkdir()
-    (tmp_path / "scanner" / "1.dcm").touch()
+    for name in ("empty", "text", "scanner"):
+        (tmp_path / name).mkdir()
+    for name in ("text/readme.txt", "scanner/1.dcm", "archive.zip"):
+        (tmp_path / name).touch()
     for name, message in {
         "gone": "no such folder",
         "empty": "is empty",
