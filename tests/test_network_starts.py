@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from bundle_runs import QUICK, build
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 from torch import nn
@@ -37,6 +40,13 @@ def test_all_other_weights_begin_as_they_were_drawn() -> None:
     assert [name for name in before if not torch.equal(before[name], after[name])] == [
         "model.2.1.conv.unit0.conv.weight"
     ]
+
+
+def test_a_training_begins_so(prepared_phantoms: Path, tmp_path: Path) -> None:
+    network = build("train.yaml", "train", prepared_phantoms, tmp_path / "run", **QUICK).network_def
+
+    assert not network.get_parameter("model.2.1.conv.unit0.conv.weight").any()
+    assert network.get_parameter("model.2.0.conv.weight").any()
 
 
 @pytest.mark.parametrize(
@@ -80,11 +90,11 @@ def train_on_squares(network: nn.Module, seed: int, steps: int = 80) -> float:
 @pytest.mark.slow
 def test_from_every_seed_a_network_becomes_sure_of_tumour() -> None:
     sure = {"as drawn": 0, "zeroed": 0}
-    for seed in range(12):
+    for seed in range(8):
         for start in sure:
             torch.manual_seed(seed)
             network = residual_unet()
             sure[start] += train_on_squares(zero_last_residual(network) if start == "zeroed" else network, seed) > 0.9
 
-    assert sure["zeroed"] == 12
-    assert sure["as drawn"] < 12, "MONAI's own start is good enough by now: zero_last_residual can go"
+    assert sure["zeroed"] == 8
+    assert sure["as drawn"] < 8, "MONAI's own start is good enough by now: zero_last_residual can go"
