@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import torch
 from monai.networks.blocks import ResidualUnit
 from torch import nn
 
+LEAST_LEAD = 0.5  # of the 1 by which the identity alone lets each channel raise its class above the others
 
-def zero_last_residual(network: nn.Module) -> nn.Module:
-    """Let the last residual unit of a network of MONAI's begin as the identity, so that no class falls silent.
+
+def turn_adverse_residual(network: nn.Module) -> nn.Module:
+    """Turn the last residual branch of a network of MONAI's for the classes, if it was drawn against one of them.
 
     The last level of MONAI's ``UNet`` and ``AutoEncoder`` with residual units has one channel a class: an activation,
-    and a residual unit whose branch, a convolution, ends the network. Where that branch is drawn so that it works
-    against a class, the activation may learn to silence the class's channel for good, and every probability stays at
-    what the biases make of it, 0.5 to 0.7: one training in four with ReLU (docs/experiments.md). A branch of zeros, as
-    Goyal et al. 2017 begin every residual branch, leaves each class its channel, and is learned from there.
+    then a residual unit whose branch, one convolution, ends the network. Where the branch lets a class's channel raise
+    another class about as much as its own, training may silence that channel behind its ReLU for good, and no
+    probability of the class ever exceeds 0.5 to 0.7 (docs/experiments.md). Such a branch keeps the sizes of its
+    weights and gets signs by which each channel raises its own class and lowers the others. A branch whose every
+    channel raises its own class most, by ``LEAST_LEAD`` over a flat patch, stays as it was drawn.
 
     Args:
         network: changed in place, before it is trained; one that does not end in a residual unit stays as it is.
@@ -24,5 +28,20 @@ def zero_last_residual(network: nn.Module) -> nn.Module:
     units = [module for module in network.modules() if isinstance(module, ResidualUnit)]
     last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1:]
     if units and last and isinstance(units[-1].residual, nn.Identity) and last[0] in units[-1].conv.modules():
-        nn.init.zeros_(last[0].weight)
+        weight = last[0].weight
+        if measure_lead(weight) < LEAST_LEAD:
+            signs = 2 * torch.eye(len(weight), device=weight.device) - 1
+            with torch.no_grad():
+                weight.copy_(weight.abs() * signs[:, :, None, None])
     return network
+
+
+def measure_lead(weight: torch.Tensor) -> float:
+    """Return the least lead that a channel gives its class over another, through a residual unit of one convolution.
+
+    Args:
+        weight: ``[class, channel, x, y]`` of the convolution, with as many channels as classes.
+    """
+    gains = weight.detach().sum((2, 3)) + torch.eye(len(weight), device=weight.device)
+    others = gains.clone().fill_diagonal_(-torch.inf).amax(0)
+    return float((gains.diagonal() - others).min())
