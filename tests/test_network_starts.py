@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from bundle_runs import QUICK, build
+from bundle_runs import QUICK, build, load
 from monai.losses import DiceCELoss
+from monai.networks.blocks import ResidualUnit
 from monai.networks.nets import UNet
 from torch import nn
 
@@ -60,25 +61,61 @@ def test_only_a_branch_drawn_against_a_class_is_turned_and_then_each_channel_lea
 
 
 def test_a_training_begins_so(prepared_phantoms: Path, tmp_path: Path) -> None:
-    leads = []
+    networks = [
+        build("train.yaml", "train", prepared_phantoms, tmp_path / str(seed), **QUICK, seed=seed).network_def
+        for seed in range(6)
+    ]
+    drawn = []
     for seed in range(6):
-        network = build("train.yaml", "train", prepared_phantoms, tmp_path / str(seed), **QUICK, seed=seed).network_def
-        leads.append(measure_lead(network.get_parameter(LAST)))
+        torch.manual_seed(seed)
+        drawn.append(UNet(2, 3, 2, QUICK["network_def::channels"], [2] * 4, num_res_units=2, norm="BATCH", act="RELU"))
 
-    assert min(leads) >= LEAST_LEAD
+    assert min(measure_lead(network.get_parameter(LAST)) for network in drawn) < LEAST_LEAD
+    assert min(measure_lead(network.get_parameter(LAST)) for network in networks) >= LEAST_LEAD
+
+
+@pytest.mark.parametrize("config", ["train.yaml", "multi_gpu_train.yaml"])
+def test_every_training_from_nothing_seeds_its_network_and_then_turns_it(config: str) -> None:
+    steps = load(config)["initialize"]
+
+    seeded = steps.index("$monai.utils.set_determinism(@seed)")
+    assert steps[seeded + 1].startswith("$network_starts.turn_adverse_residual(@network_def)")
+
+
+def make_adverse(unit: nn.Module) -> nn.Module:
+    """Fill the last convolution of a residual unit's branch so that each channel speaks for the other class."""
+    weight = [module for module in unit.modules() if isinstance(module, nn.Conv2d)][0].weight
+    nn.init.zeros_(weight)
+    with torch.no_grad():
+        weight[0, 1], weight[1, 0] = 1, 1
+    return unit
 
 
 @pytest.mark.parametrize(
     "network",
-    [PoolingUNet(channels=[4, 8, 16]), FCNResNet50(), UNet(2, 3, 2, channels=[4, 8], strides=[2], num_res_units=0)],
-    ids=["pooling", "fcn", "unet without residual units"],
+    [
+        PoolingUNet(channels=[4, 8, 16]),
+        FCNResNet50(),
+        UNet(2, 3, 2, channels=[4, 8], strides=[2], num_res_units=0),
+        nn.Sequential(make_adverse(ResidualUnit(2, 2, 2, subunits=1)), nn.Conv2d(2, 2, 1)),
+        make_adverse(ResidualUnit(2, 3, 2, subunits=1)),
+    ],
+    ids=["pooling", "fcn", "unet without residual units", "a unit that is not the end", "a unit with two convolutions"],
 )
-def test_a_network_that_does_not_end_in_a_residual_unit_stays_as_it_is(network: nn.Module) -> None:
+def test_a_network_that_does_not_end_in_a_branch_beside_the_identity_stays_as_it_is(network: nn.Module) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
     after = turn_adverse_residual(network).state_dict()
 
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_adverse_unit_is_turned_where_it_is_the_end() -> None:
+    unit = make_adverse(ResidualUnit(2, 2, 2, subunits=1, last_conv_only=True))
+
+    turn_adverse_residual(nn.Sequential(nn.Conv2d(3, 2, 1), unit))
+
+    assert measure_lead(unit.get_parameter("conv.unit0.conv.weight")) == 1 + 9
 
 
 def draw_squares(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,7 +144,7 @@ def train_on_squares(network: nn.Module, seed: int, steps: int = 80) -> float:
 
 
 @pytest.mark.slow
-def test_from_every_seed_a_network_becomes_sure_of_tumour() -> None:
+def test_networks_that_were_drawn_badly_become_sure_of_tumour() -> None:
     adverse = [seed for seed in range(20) if measure_lead(draw(seed).get_parameter(LAST)) < LEAST_LEAD]
 
     as_drawn = [train_on_squares(draw(seed), seed) for seed in adverse]
