@@ -25,9 +25,8 @@ from tqdm import tqdm
 from monai_brainseg.bundle_folders import find_bundle
 from monai_brainseg.metrics import count_slices, dice, pool
 from monai_brainseg.segmenting import Segmenter, load_bundle
-from monai_brainseg.volumes import Volume, read_nifti
+from monai_brainseg.volumes import SEQUENCES, Volume, read_nifti
 
-SEQUENCES = ("pre", "flair", "post")
 Change = Callable[[torch.Tensor], torch.Tensor]  # of images and mask together, [4, x, y, z], or of images alone
 
 

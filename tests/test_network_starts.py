@@ -145,10 +145,12 @@ def train_on_squares(network: nn.Module, seed: int, steps: int = 80) -> float:
 
 @pytest.mark.slow
 def test_networks_that_were_drawn_badly_become_sure_of_tumour() -> None:
-    adverse = [seed for seed in range(20) if measure_lead(draw(seed).get_parameter(LAST)) < LEAST_LEAD]
+    adverse = [seed for seed in range(30) if measure_lead(draw(seed).get_parameter(LAST)) < LEAST_LEAD]
 
     as_drawn = [train_on_squares(draw(seed), seed) for seed in adverse]
     turned = [train_on_squares(turn_adverse_residual(draw(seed)), seed) for seed in adverse]
 
     assert min(turned) > 0.9
-    assert min(as_drawn) < 0.7, "MONAI's own start is good enough by now: turn_adverse_residual can go"
+    assert sum(probability < 0.6 for probability in as_drawn) >= 4, (
+        "MONAI's own start is good enough by now: turn_adverse_residual can go"
+    )
