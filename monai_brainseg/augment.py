@@ -1,52 +1,75 @@
-"""Augmentation of a whole batch of slices at once, on the device it is trained on.
-
-One resampling does every spatial change of every slice, which costs a third of the same changes made slice by slice.
-"""
+"""Augmentation of a whole batch of slices at once, on the device it is trained on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from monai.transforms import Randomizable
 from numpy.polynomial.legendre import legvander
-from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, pad
+from torch.nn.functional import conv2d, grid_sample, interpolate, pad
 
 ELASTIC_POINTS = 6  # that are displaced along each side; what lies between follows smoothly
 BIAS_DEGREE = 3  # of the polynomials, as MONAI's default
 FLAIR = 1  # the sequences are pre-contrast, FLAIR, post-contrast
 
 
-def warp(
-    images: torch.Tensor, masks: torch.Tensor, matrices: torch.Tensor, displacements: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Resample images linearly and masks by nearest neighbour, with zeros from outside.
+def resample(
+    slices: torch.Tensor,
+    centers: np.ndarray,
+    scales: np.ndarray,
+    size: Sequence[int],
+    warp: tuple[np.ndarray, np.ndarray] | None = None,
+) -> torch.Tensor:
+    """Cut, pad, scale and warp slices into patches by one linear resampling, with zeros from outside.
+
+    A pixel of the patch at the offset ``o`` from its centre, (x, y), shows the slice at
+    ``center + scale * (matrix @ o + displacement(o))``.
 
     Args:
-        images: ``[batch, channel, x, y]``, floating point.
-        masks: ``[batch, 1, x, y]``, floating point.
-        matrices: ``[batch, 2, 2]``, from an offset in voxels from the centre of the result, (x, y), to the offset in
-            the source that is looked up there.
-        displacements: ``[batch, 2, x, y]``, what is added to that offset, in voxels along x and y; None adds nothing.
+        slices: ``[batch, channel, x, y]``, floating point.
+        centers: ``[batch, 2]``, where the patch's centre lies in the slice, in pixels of the slice.
+        scales: ``[batch, 2]``, pixels of the slice that a pixel of the patch is wide, along x and y.
+        size: (x, y) of the patches.
+        warp: matrices ``[batch, 2, 2]`` and displacements in pixels of the patch, along x and y, of a grid of points
+            that spans the patch, ``[batch, 2, n, n]``, between which cubic interpolation follows; None for none.
 
     Returns:
-        Warped images and masks, of the same shapes.
+        ``[batch, channel, *size]``.
     """
-    size = torch.tensor(images.shape[2:], dtype=matrices.dtype, device=matrices.device)
-    relative = matrices * (size[None, :] / size[:, None])
+    count, extents = len(slices), np.array(slices.shape[2:])
+    matrices, points = warp if warp is not None else (np.eye(2)[None].repeat(count, 0), np.zeros((count, 2, 1, 1)))
+    step = (scales * 2 / extents)[:, :, None]  # torch calls the way through a slice -1 to 1
+    first = ((centers + 0.5) * 2 / extents - 1)[:, :, None]
+    numbers = np.concatenate([first, step * matrices, step * points.reshape(count, 2, -1)], 2)
     # torch names a position by its last axis first
-    theta = pad(relative.flip(1, 2), (0, 1))
-    grid = affine_grid(theta, list(images.shape), align_corners=False)
-    if displacements is not None:  # a voxel is 2 / size of the way that torch calls -1 to 1
-        grid = grid + (displacements * (2 / size)[:, None, None]).flip(1).permute(0, 2, 3, 1)
-    grid = grid.to(images.device)
-    return (
-        grid_sample(images, grid, mode="bilinear", align_corners=False),
-        grid_sample(masks, grid, mode="nearest", align_corners=False),
+    drawn = torch.from_numpy(np.ascontiguousarray(numbers[:, ::-1], np.float32)).to(slices.device)
+    along = [torch.arange(n, device=slices.device) - (n - 1) / 2 for n in size]
+    grid = (
+        drawn[..., 0, None, None] + drawn[..., 1, None, None] * along[0][:, None] + drawn[..., 2, None, None] * along[1]
     )
+    if points.any():
+        field = drawn[..., 3:].reshape(points.shape)
+        weights = [_weigh_points(points.shape[-1], n, slices.device) for n in size]
+        grid = grid + weights[0] @ field @ weights[1].mT
+    return grid_sample(slices, grid.permute(0, 2, 3, 1), mode="bilinear", align_corners=False)
+
+
+@lru_cache(maxsize=8)
+def _weigh_points(points: int, size: int, device: torch.device) -> torch.Tensor:
+    """Return ``[size, points]``, by which a product interpolates cubically from points that span ``size`` pixels."""
+    unit = torch.eye(points)[None, :, :, None]
+    return interpolate(unit, (size, 1), mode="bicubic", align_corners=True)[0, :, :, 0].mT.contiguous().to(device)
+
+
+@lru_cache(maxsize=8)
+def _list_polynomials(size: int, degree: int, device: torch.device) -> torch.Tensor:
+    """Return the Legendre polynomials of degree 0 to ``degree`` along ``size`` pixels, ``[size, degree + 1]``."""
+    return torch.from_numpy(legvander(np.linspace(-1, 1, size), degree)).float().to(device)
 
 
 def change_contrast(images: torch.Tensor, gain: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
@@ -89,11 +112,9 @@ def draw_bias_fields(coefficients: torch.Tensor, shape: Sequence[int]) -> torch.
         ``[batch, channel, x, y]``.
     """
     degree = coefficients.shape[-1] - 1
-    along_x, along_y = (
-        torch.from_numpy(legvander(np.linspace(-1, 1, size), degree)).to(coefficients) for size in shape
-    )
+    along_x, along_y = (_list_polynomials(size, degree, coefficients.device) for size in shape)
     kept = coefficients * torch.ones_like(coefficients[0, 0]).triu().flip(1)
-    return torch.einsum("bcij,xi,yj->bcxy", kept, along_x, along_y).exp()
+    return (along_x @ kept @ along_y.mT).exp()
 
 
 def drop_sequences(images: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
@@ -106,19 +127,53 @@ def drop_sequences(images: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
     return torch.where(dropped[:, :, None, None], images[:, FLAIR : FLAIR + 1], images)
 
 
-class BatchAugmentation(Randomizable):
-    """A trainer's ``prepare_batch``: moves a batch to the device and changes each slice in its own random way.
+def draw_factors(draws: np.ndarray, change: float) -> np.ndarray:
+    """Turn draws from -1 to 1 into factors from 1 / (1 + change) to 1 + change, as likely to shrink as to grow."""
+    return np.exp(draws * math.log1p(change))
 
-    Draws come from the generator that ``set_random_state`` seeds, so a batch is a function of that seed and its place
-    in the epoch. Images are expected with a background of 0 and a tissue median near 1.
+
+class RandomWarp:
+    """Random mirroring, rotation, scaling and smooth deformation of patches, for ``resample``.
 
     Args:
         flip: probability of mirroring left and right.
         rotate: largest rotation in degrees, either way.
         scale: largest relative change of size; sizes are drawn evenly in their logarithm.
-        elastic: largest displacement of 6 by 6 points in voxels, either way; what lies between follows smoothly.
+        elastic: largest displacement of 6 by 6 points in pixels, either way; what lies between follows smoothly.
+
+    Example::
+
+        matrices, points = RandomWarp(rotate=35).draw(16, np.random.RandomState(0))
+    """
+
+    def __init__(self, *, flip: float = 0.5, rotate: float = 35, scale: float = 0.25, elastic: float = 0) -> None:
+        self.flip = flip
+        self.rotate = rotate
+        self.scale = scale
+        self.elastic = elastic
+
+    def draw(self, count: int, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+        """Return matrices ``[count, 2, 2]`` and displacements of points ``[count, 2, 6, 6]``."""
+        angles, sizes, mirrored = random.uniform(-1, 1, (3, count))
+        zooms = draw_factors(sizes, self.scale)
+        cosines, sines = (
+            np.cos(np.deg2rad(self.rotate * angles)) / zooms,
+            np.sin(np.deg2rad(self.rotate * angles)) / zooms,
+        )
+        mirrors = np.where(mirrored < 2 * self.flip - 1, -1.0, 1.0)
+        matrices = np.array([[mirrors * cosines, -mirrors * sines], [sines, cosines]]).transpose(2, 0, 1)
+        return matrices, self.elastic * random.uniform(-1, 1, (count, 2, ELASTIC_POINTS, ELASTIC_POINTS))
+
+
+class IntensityAugmentation(Randomizable):
+    """A trainer's ``prepare_batch``: changes the intensities of each slice and sequence in its own random way.
+
+    Draws come from the generator that ``set_random_state`` seeds, so a batch is a function of that seed and its place
+    in the epoch. Images are expected with a background of 0 and a tissue median near 1.
+
+    Args:
         bias: largest coefficient of the polynomials in the logarithm of a bias field, either way.
-        blur: largest standard deviation of Gaussian smoothing in voxels.
+        blur: largest standard deviation of Gaussian smoothing in pixels.
         gain: largest relative change of a sequence's brightness, even in the logarithm.
         gamma: as ``gain``, for the exponent of the contrast curve.
         noise: largest standard deviation of Gaussian noise, in units of the tissue's median.
@@ -126,17 +181,13 @@ class BatchAugmentation(Randomizable):
 
     Example::
 
-        prepare_batch = BatchAugmentation(rotate=35)
+        prepare_batch = IntensityAugmentation(noise=0.1)
         images, masks = prepare_batch({"image": images, "label": masks}, torch.device("cpu"))
     """
 
     def __init__(
         self,
         *,
-        flip: float = 0.5,
-        rotate: float = 35,
-        scale: float = 0.25,
-        elastic: float = 0,
         bias: float = 0,
         blur: float = 0,
         gain: float = 0.25,
@@ -144,10 +195,6 @@ class BatchAugmentation(Randomizable):
         noise: float = 0.08,
         drop: float = 0.3,
     ) -> None:
-        self.flip = flip
-        self.rotate = rotate
-        self.scale = scale
-        self.elastic = elastic
         self.bias = bias
         self.blur = blur
         self.gain = gain
@@ -158,55 +205,31 @@ class BatchAugmentation(Randomizable):
     def __call__(
         self, batch: Mapping[str, torch.Tensor], device: torch.device, non_blocking: bool = False, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return augmented images ``[batch, 3, x, y]`` and masks ``[batch, 1, x, y]``, float32 on ``device``."""
-        # As plain tensors: MONAI's, which carry metadata, make every operation of the network dearer.
-        images, masks = (
-            batch[key].as_subclass(torch.Tensor).to(device, torch.float32, non_blocking=non_blocking)
-            for key in ("image", "label")
-        )
-        matrices = self._draw_matrices(len(images)).to(device)
-        images, masks = warp(images, masks, matrices, self._draw_displacements(images))
+        """Return changed images ``[batch, 3, x, y]`` and the masks ``[batch, 1, x, y]``, on ``device``."""
+        images, masks = (batch[key].to(device, non_blocking=non_blocking) for key in ("image", "label"))
+        count, channels = images.shape[:2]
+        draws = self._draw((count, channels, 5 + (BIAS_DEGREE + 1) ** 2)).to(device)
         if self.blur:
-            sigmas = self._draw_uniform(images.shape[:2], 0, self.blur)
-            images = blur(images, sigmas.to(device), radius=math.ceil(3 * self.blur))
-        if self.bias:
-            coefficients = self._draw_uniform(
-                (*images.shape[:2], BIAS_DEGREE + 1, BIAS_DEGREE + 1), -self.bias, self.bias
-            )
-            images = images * draw_bias_fields(coefficients.to(device), images.shape[2:])
-        draw = images.shape[:2] + (1, 1)
-        images = change_contrast(
-            images, self._draw_factors(draw, self.gain).to(device), self._draw_factors(draw, self.gamma).to(device)
+            images = blur(images, self.blur * draws[..., 0].abs(), radius=math.ceil(3 * self.blur))
+        gain, gamma = (
+            (draws[..., place, None, None] * math.log1p(change)).exp()
+            for place, change in ((1, self.gain), (2, self.gamma))
         )
-        images = self._add_noise(images)
-        images = drop_sequences(images, (self._draw_uniform(images.shape[:2], 0, 1) < self.drop).to(device))
+        if self.bias:
+            coefficients = self.bias * draws[..., 5:].reshape(count, channels, BIAS_DEGREE + 1, BIAS_DEGREE + 1)
+            images = images * draw_bias_fields(coefficients, images.shape[2:])
+        images = change_contrast(images, gain, gamma)
+        if self.noise:
+            images = self._add_noise(images, self.noise * draws[..., 3, None, None].abs())
+        images = drop_sequences(images, draws[..., 4].abs() < self.drop)
         return images.contiguous(memory_format=torch.channels_last), masks
 
-    def _draw_uniform(self, shape: tuple[int, ...], low: float, high: float) -> torch.Tensor:
-        return torch.from_numpy(self.R.uniform(low, high, shape)).float()
+    def _draw(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Draw evenly from -1 to 1, all that a batch needs at once: one transfer to the device."""
+        return torch.from_numpy(self.R.uniform(-1, 1, shape)).float()
 
-    def _draw_factors(self, shape: tuple[int, ...], change: float) -> torch.Tensor:
-        """Factors from 1/(1+change) to 1+change, as likely to shrink as to grow."""
-        return self._draw_uniform(shape, -math.log1p(change), math.log1p(change)).exp()
-
-    def _draw_matrices(self, count: int) -> torch.Tensor:
-        angles = torch.deg2rad(self._draw_uniform((count,), -self.rotate, self.rotate))
-        zooms = self._draw_factors((count,), self.scale)
-        mirrors = torch.where(self._draw_uniform((count,), 0, 1) < self.flip, -1.0, 1.0)
-        cosines, sines = angles.cos() / zooms, angles.sin() / zooms
-        return torch.stack(
-            [torch.stack([mirrors * cosines, -mirrors * sines], -1), torch.stack([sines, cosines], -1)], -2
-        )
-
-    def _draw_displacements(self, images: torch.Tensor) -> torch.Tensor | None:
-        if not self.elastic:
-            return None
-        points = self._draw_uniform((len(images), 2, ELASTIC_POINTS, ELASTIC_POINTS), -self.elastic, self.elastic)
-        return interpolate(points.to(images.device), images.shape[2:], mode="bicubic", align_corners=True)
-
-    def _add_noise(self, images: torch.Tensor) -> torch.Tensor:
+    def _add_noise(self, images: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
         generator = torch.Generator(images.device).manual_seed(int(self.R.randint(2**31)))
         noise = torch.randn(images.shape, generator=generator, device=images.device)
-        strengths = self._draw_uniform(images.shape[:2] + (1, 1), 0, self.noise).to(images.device)
         # Magnitude images are never negative.
-        return (images + noise * strengths).clamp_min(0)
+        return noise.mul_(strengths).add_(images).clamp_min_(0)

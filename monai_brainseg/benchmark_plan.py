@@ -130,7 +130,7 @@ def _make_run(plan: Plan, recipe: Recipe, split: str, fold: int, seed: int) -> R
         targets = [Target(LEFT_OUT, folder / "datalist.json", "training", LEFT_FOLD, seen=True)]
         # As many steps as in the patient split, though there are more volumes, each with fewer slices.
         volumes = sum(item["fold"] != fold for item in plan.datalist["training"])
-        overrides |= {"train::sampler::num_samples": f"${volumes} * @volume_visits"}
+        overrides |= {"train::dataloader::num_samples": f"${volumes} * @slices_per_volume"}
     elif "slice" in plan.splits:
         targets.append(Target(SAME_SLICES, plan.slices[fold] / SAME_PATIENTS, "training"))
     return Run(

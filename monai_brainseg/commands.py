@@ -32,10 +32,10 @@ _MOST_VALUES = 100_000
 # Ids that monai.bundle looks for by itself.
 MONAI_IDS = {"imports", "initialize", "finalize", "run"}
 _COUNTS = (
-    "epochs", "patience", "val_interval", "batch_size", "slices_per_volume", "volume_visits", "cache_num",
+    "epochs", "patience", "val_interval", "batch_size", "slices_per_volume", "cache_num", "reading_threads",
     "overlay_interval",
 )  # fmt: skip
-_FROM_ZERO = ("seed", "num_workers", "min_voxels", "overlay_fixed", "overlay_worst")
+_FROM_ZERO = ("seed", "min_voxels", "overlay_fixed", "overlay_worst")
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,12 @@ def _is_at_least(least: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _is_share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+    return _is_number(value) and 0 <= value <= 1
 
 
 def _is_patch(value: Any) -> bool:
@@ -213,6 +217,7 @@ ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **{name: (_is_at_least(1), "int, 1 or more") for name in _COUNTS},
     **{name: (_is_at_least(0), "int, 0 or more") for name in _FROM_ZERO},
     "fold": (lambda value: value is None or _is_at_least(-1)(value), "int, 0 or more, or -1 to leave none out"),
+    "slice_memory": (lambda value: _is_number(value) and value > 0, "a number above 0"),
     "tumor_share": (_is_share, "a number from 0 to 1"),
     "min_share": (_is_share, "a number from 0 to 1"),
     "patch_size": (_is_patch, "list of two multiples of 16"),

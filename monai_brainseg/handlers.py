@@ -34,9 +34,11 @@ logger = logging.getLogger(__name__)
 class EpochSeeding:
     """Seed everything random anew at each epoch from (seed, epoch, rank), so that no random state need be stored.
 
+    What has a ``set_epoch``, as torch's distributed samplers do, is told the epoch too.
+
     Args:
         seed: of the run.
-        randomizables: the data set and whatever else draws, e.g. the batch augmentation; nested ones are found.
+        randomizables: the loader and whatever else draws, e.g. the augmentation; nested ones are found.
     """
 
     def __init__(self, seed: int, randomizables: Sequence[Any]) -> None:
@@ -54,6 +56,8 @@ class EpochSeeding:
         torch.manual_seed(seeds[0])
         for randomizable, seed in zip(self.randomizables, seeds[1:], strict=True):
             set_rnd(randomizable, seed)
+            if hasattr(randomizable, "set_epoch"):
+                randomizable.set_epoch(engine.state.epoch)
 
 
 class EpochSummary:

@@ -26,9 +26,7 @@ SERVED = {
     "ckpt_dir": "$@bundle_root + '/models'",
     "output_dir": "$@bundle_root + '/training'",
     "overwrite": "true",  # it trains again and again, on several GPUs by a command of its own
-    "volume_visits": "8",
-    "batch_size": "2",
-    "slices_per_volume": "8",
+    "slices_per_volume": "64",
     "learning_rate": "0.0003",
 }
 

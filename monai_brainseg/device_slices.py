@@ -1,0 +1,143 @@
+"""The slices of a data set's volumes, kept on the device that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from monai_brainseg.errors import InputError
+
+GIB = 2**30
+VOXEL_BYTES = 4 * 2  # three sequences and the mask, in float16
+EXCHANGED = 0.25  # share of the resident volumes that makes room for others in each epoch
+
+
+@dataclass(frozen=True)
+class DeviceVolume:
+    """A volume as training draws from it.
+
+    Attributes:
+        slices: ``[z, channel + 1, x, y]`` in float16 on the device, the mask last.
+        spacing: of its pixels within a slice, (x, y), in mm; 1 where it is unknown.
+        tumor: ``[voxel, 3]``, int16, (z, x, y) of each tumour voxel, on the CPU.
+    """
+
+    slices: torch.Tensor
+    spacing: np.ndarray
+    tumor: np.ndarray
+
+
+class DeviceSliceDataset(Dataset[DeviceVolume]):
+    """Volumes whose slices lie on the training device, so that a batch is a draw of indices.
+
+    Where the volumes take more than ``memory``, only some of them are resident, and each epoch exchanges a quarter of
+    these. Which volumes are resident follows from the seed, the epoch and the rank alone, so a resumed run has the same.
+
+    Args:
+        data: items with ``image``, a file or a list of them, and ``label``.
+        transform: from an item to ``image`` ``[channel, x, y, z]``, a MetaTensor, and ``label`` ``[1, x, y, z]``.
+        device: where the slices are kept.
+        memory: GiB that the slices may take there.
+        seed: of the order in which volumes become resident.
+        rank: of this process; it keeps every ``processes``-th item.
+        processes: that train together.
+        num_workers: threads that read files.
+        progress: show a bar while files are read.
+
+    Example::
+
+        dataset = DeviceSliceDataset(items, transform, device="cuda", memory=4)
+        dataset.set_epoch(1)
+        dataset[0].slices  # [z, 4, x, y], float16, on the GPU
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[Any], Any],
+        device: torch.device | str = "cpu",
+        memory: float = 4,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+        num_workers: int = 1,
+        progress: bool = False,
+    ) -> None:
+        self.processes = processes
+        self.data = list(data)[rank::processes]
+        self.transform = transform
+        self.device = torch.device(device)
+        self.num_workers = num_workers
+        self.progress = progress
+        self._order = np.random.default_rng([seed, rank]).permutation(len(self.data)).tolist()
+        self._bytes = [count_bytes(item) for item in self.data]
+        self._limit = memory * GIB
+        self._volumes: dict[int, DeviceVolume] = {}
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, number: int) -> DeviceVolume:
+        """Return a resident volume."""
+        return self._volumes[number]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Bring in the volumes of an epoch, counted from 1, and let go of the others."""
+        resident = self.list_resident(epoch)
+        for number in set(self._volumes) - set(resident):
+            del self._volumes[number]
+        missing = [number for number in resident if number not in self._volumes]
+        self._volumes.update(zip(missing, self._read(missing), strict=True))
+
+    def list_resident(self, epoch: int) -> list[int]:
+        """Return the numbers of the volumes that an epoch, counted from 1, draws from."""
+        if sum(self._bytes) <= self._limit:
+            return list(range(len(self)))
+        # Volumes pass by in one order, round and round; each epoch starts a step further on.
+        fitting = int(self._limit / max(self._bytes))
+        step = max(1, round(EXCHANGED * fitting))
+        ring = np.roll(self._order, -(epoch - 1) * step).tolist()
+        taken = np.cumsum([self._bytes[number] for number in ring]) <= self._limit
+        if not taken[0]:
+            raise InputError(
+                f"--slice_memory {self._limit / GIB:g}: the slices of one volume take {self._bytes[ring[0]] / GIB:.2f} "
+                "GiB; give more"
+            )
+        return sorted(number for number, fits in zip(ring, taken, strict=True) if fits)
+
+    def _read(self, numbers: Sequence[int]) -> Iterator[DeviceVolume]:
+        with ThreadPool(max(1, self.num_workers)) as pool:
+            volumes = pool.imap(self._read_one, numbers)
+            yield from tqdm(volumes, "Loading volumes", len(numbers), disable=not (self.progress and numbers))
+
+    def _read_one(self, number: int) -> DeviceVolume:
+        item = self.transform(dict(self.data[number]))
+        image, label = item["image"], item["label"]
+        spacing = image.pixdim[:2].numpy()
+        voxels = torch.cat([each.as_subclass(torch.Tensor).half() for each in (image, label)])
+        slices = voxels.permute(3, 0, 1, 2)
+        tumor = slices[:, -1].nonzero().to(torch.int16).numpy()
+        return DeviceVolume(slices.to(self.device, memory_format=torch.contiguous_format).contiguous(), spacing, tumor)
+
+
+def count_bytes(item: Mapping[str, Any]) -> int:
+    """Return what the slices of a case take on the device, by the header of its first file.
+
+    Raises:
+        InputError: the header cannot be read; names the file.
+    """
+    file = item["image"] if isinstance(item["image"], (str, bytes)) else item["image"][0]
+    try:
+        shape = nib.load(file).shape
+    except (OSError, nib.filebasedimages.ImageFileError) as error:
+        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); write it again") from error
+    return int(np.prod(shape[:3])) * VOXEL_BYTES
