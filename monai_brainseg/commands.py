@@ -92,7 +92,9 @@ def check_command(command: Command) -> None:
         for name in brought if number else ():
             # An overlay may bring ids of its own, as long as something refers to them.
             referred = re.search(rf"@{re.escape(name)}(?!\w)", references)
-            if not (_is_known(name, merged) or referred or name in MONAI_IDS):
+            # Of a network that has no weights of ImageNet's to begin with, this is true anyway.
+            needless = name == "pretrained" and brought[name] is False
+            if not (_is_known(name, merged) or referred or needless or name in MONAI_IDS):
                 raise InputError(f"{file}: '{name}' is no id of {command.config_files[0]}{_suggest(name, merged)}")
             if name not in MONAI_IDS and not name.startswith("+"):
                 _check_value(f"{file}: {name}", name, brought[name], merged.get(name, None))
@@ -106,6 +108,7 @@ def check_command(command: Command) -> None:
             raise InputError(f"--{name}: no such id in the config{_suggest(name, merged)}")
         _check_value(f"--{name}", name, value, merged.get(name.lstrip("+"), None))
     _check_loss(command.overrides.get("loss_name", merged.get("loss_name", None)), merged)
+    _check_halvings(command.overrides.get("patch_size", merged.get("patch_size", None)), merged)
 
 
 def count_given(command: Command) -> tuple[int, int] | None:
@@ -194,6 +197,14 @@ def _check_loss(name: Any, config: ConfigParser) -> None:
         raise InputError(f"loss_name {name}: no such loss; one of {', '.join(sorted(map(str, known)))}")
 
 
+def _check_halvings(patch: Any, config: ConfigParser) -> None:
+    """Refuse a patch whose sides the network cannot halve as often as it does; expressions are MONAI's to judge."""
+    network = config.get("network_def", None)
+    halves_five_times = isinstance(network, Mapping) and str(network.get("_target_")).endswith("FlexibleUNet")
+    if halves_five_times and isinstance(patch, (list, tuple)) and any(isinstance(v, int) and v % 32 for v in patch):
+        raise InputError(f"patch_size {patch}: must be list of two multiples of 32, which FlexibleUNet halves five times")
+
+
 def _is_at_least(least: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
 
@@ -207,7 +218,7 @@ def _is_share(value: Any) -> bool:
 
 
 def _is_patch(value: Any) -> bool:
-    # the network halves four times
+    # the networks halve four times, or more often (_check_halvings)
     return (
         isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_at_least(16)(v) and v % 16 == 0 for v in value)
     )

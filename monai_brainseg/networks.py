@@ -118,7 +118,7 @@ def load_published(network: FCNResNet50, file: str | Path) -> list[str]:
 
 def _read_state(file: Path) -> Mapping[str, torch.Tensor]:
     if not file.is_file():
-        raise InputError(f"{file}: no such file; --pretrained names a checkpoint of torchvision's fcn_resnet50")
+        raise InputError(f"{file}: no such file; --start_from names a checkpoint of torchvision's fcn_resnet50")
     try:
         if zipfile.is_zipfile(file):  # what torch wrote before 1.6, as torchvision has it still, is none
             check_whole(file)

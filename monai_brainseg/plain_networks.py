@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from brainseg_unet_scripts.encoders import register_efficientnet_lite0
 from monai.bundle import ConfigParser
 
 from monai_brainseg import networks
@@ -22,6 +23,8 @@ from monai_brainseg.errors import InputError
 
 _PLACES = ("monai.networks.nets", "monai.networks.blocks", "monai_brainseg.networks", "torch.nn.modules")
 _LOADING = ("pretrain", "weights", "url", "path", "file")  # arguments by which a network loads or fetches something
+# Imported with this module, so that a bundle's own file of that name is not.
+_REGISTER = f"{register_efficientnet_lite0.__module__}.{register_efficientnet_lite0.__name__}"
 _SPECIAL = {"_target_", "_desc_", "_disabled_"}
 
 
@@ -113,6 +116,8 @@ def _check(value: Any) -> None:
 def _check_component(definition: Mapping[str, Any]) -> None:
     """Refuse what is no class of networks, and arguments by which one loads something, given or by default."""
     target = definition["_target_"]
+    if definition == {"_target_": _REGISTER}:
+        return
     if any(key.startswith("_") and key not in _SPECIAL for key in definition) or not isinstance(target, str):
         raise _OtherCodeError(str(target))
     kind = _find_class(target)

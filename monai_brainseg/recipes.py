@@ -17,9 +17,14 @@ from monai_brainseg.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.commands import MONAI_IDS, Command, check_command, load_config
 from monai_brainseg.errors import InputError
 
-# Those of the current folder, of this checkout, and those that come with the package.
-_FOLDERS = tuple(
-    place / "configs" / "recipes" for place in (Path(), Path(__file__).resolve().parent.parent, Path(__file__).parent)
+# Those of the current folder, of this checkout, and those that come with the package; of these two the overlays too.
+_FOLDERS = (
+    Path("configs/recipes"),
+    *(
+        place / "configs" / folder
+        for place in (Path(__file__).resolve().parent.parent, Path(__file__).parent)
+        for folder in ("recipes", "")
+    ),
 )
 _EVALUATING = ".evaluate.yaml"
 # What decides how an image reaches the network in training; scoring it on other images would be worth nothing.
@@ -61,7 +66,7 @@ def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
     ``evaluate.yaml`` alone knows.
 
     Args:
-        name: of a file in ``configs/recipes``, or the path of a YAML file.
+        name: of a file in ``configs/recipes`` or of an overlay in our ``configs``, or the path of a YAML file.
         bundle: name or folder, where ``--bundle`` gives one; else that of the recipe's ``bundle_root``, or the default.
 
     Raises:
@@ -84,7 +89,7 @@ def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
             f"{file}: '{lost[0]}' changes how images are read, and evaluate.yaml has no such id; say the same for "
             f"evaluating in {companion.name}"
         )
-    return Recipe(file.stem, folder, file, shared)
+    return Recipe(file.stem, folder, file, without_imagenet(shared))
 
 
 def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Path]) -> Recipe:
@@ -102,6 +107,11 @@ def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Pat
     if not checkpoints and {*load_config(recipe.file), *recipe.evaluating} - {"bundle_root"}:
         raise InputError(f"recipe {recipe.name}: its weights are not the bundle's; name them by --checkpoint")
     return recipe
+
+
+def without_imagenet(overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an overlay by which no network begins with ImageNet's weights: it gets those of a checkpoint."""
+    return {**overlay, **({"pretrained": False} if "pretrained" in overlay else {})}
 
 
 def select_inference(recipe: Recipe) -> dict[str, Any]:
@@ -133,7 +143,7 @@ def select_shared(brought: Mapping[str, Any], config: Mapping[str, Any]) -> dict
 
 def count_parameters(recipe: Recipe) -> int:
     """Return how many numbers a recipe's network learns."""
-    config = ConfigParser(ConfigParser.load_config_files(list(recipe.training_files)))
+    config = lay_over(load_config(recipe.bundle / "configs" / "evaluate.yaml"), recipe.evaluating)
     return sum(parameter.numel() for parameter in config.get_parsed_content("network_def").parameters())
 
 
@@ -158,7 +168,7 @@ def _find_file(name: str) -> Path:
             return file
     known = ", ".join(sorted({file.stem for file in files}))
     there = f"name the path of a YAML file or one of {known}"
-    nothing = "recipes with a name are in the repository's configs/recipes; name the path of a YAML file"
+    nothing = "recipes with a name are in the repository's configs; name the path of a YAML file"
     raise InputError(f"{name}: no such recipe; {there if known else nothing}")
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 import yaml
+from brainseg_unet_scripts.encoders import EncoderError, find_imagenet_weights
 from monai.bundle import ConfigParser
 
 from monai_brainseg.advice import ERROR
@@ -103,7 +104,7 @@ def start_run(
             logging.disable()
         threading.excepthook = _leave_thread
         sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist) if given is None else None)
-    except (InputError, OSError) as error:
+    except (InputError, EncoderError, OSError) as error:
         if claim_last_word():
             say_last_word(f"{command.run_id}: {error}")
         sys.exit(1)
@@ -140,7 +141,7 @@ def explain(error: BaseException, datalist: Path | None) -> str | None:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return f"{cause}; free space or name another --output_dir"
-        if isinstance(cause, InputError) or isinstance(cause, OSError) and cause.errno is not None:
+        if isinstance(cause, (InputError, EncoderError)) or isinstance(cause, OSError) and cause.errno is not None:
             return str(cause)
         if reason := _name_memory(cause):
             return reason
@@ -193,9 +194,11 @@ def _refuse_to_replace(output_dir: Path, fresh: bool, overwrite: bool) -> None:
 
 
 def _check_machine(command: Command, output_dir: Path, datalist: Path | None) -> None:
-    """Refuse a machine on which the run would fail, and warn where it may."""
+    """Refuse a machine on which the run would fail, ImageNet's weights among it, and warn where it may."""
     config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
     config.update(dict(command.overrides))
+    if config.get("pretrained") is True:
+        find_imagenet_weights()
     items = [] if datalist is None else read_datalist(datalist, check_files=False)["training"]
     for advice in check_start(output_dir, items, config.get()):
         if advice.level == ERROR:

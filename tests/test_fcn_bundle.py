@@ -22,7 +22,7 @@ def test_training_begins_from_published_weights_and_its_own_are_scored(prepared_
     torch.manual_seed(0)
     published = FCNResNet50(out_channels=21, auxiliary=True).state_dict()
     torch.save(published, tmp_path / "coco.pth")
-    options = QUICK | {"pretrained": tmp_path / "coco.pth", "auxiliary": True, "learning_rate": 1e-9}
+    options = QUICK | {"start_from": tmp_path / "coco.pth", "auxiliary": True, "learning_rate": 1e-9}
     done = run("training", TRAIN, prepared_phantoms, tmp_path / "run", **options)
     assert done.returncode == 0, done.stderr[-2000:]
     said = done.stdout + done.stderr
@@ -44,7 +44,7 @@ def test_checkpoint_of_another_architecture_ends_a_training_in_one_line(
     prepared_phantoms: Path, tmp_path: Path
 ) -> None:
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
-    options = QUICK | {"pretrained": tmp_path / "resnet.pth"}
+    options = QUICK | {"start_from": tmp_path / "resnet.pth"}
     done = run("training", TRAIN, prepared_phantoms, tmp_path / "run", **options)
     assert done.returncode == 1
     line = done.stderr.strip().splitlines()[-1]

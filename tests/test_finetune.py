@@ -41,10 +41,10 @@ def test_tuned_weights_know_the_patients_of_both_trainings(prepared_phantoms: Pa
     done = run("training", "train.yaml", prepared_phantoms, tmp_path / "first", **QUICK)
     assert done.returncode == 0, done.stderr[-2000:]
     first = torch.load(tmp_path / "first/models/model.pt", weights_only=True)
-    torch.save(first["model"], tmp_path / "pretrained.pt")  # the model zoo's form, with whom it had seen beside it
-    digest = hashlib.sha256((tmp_path / "pretrained.pt").read_bytes()).hexdigest()
+    torch.save(first["model"], tmp_path / "start.pt")  # the model zoo's form, with whom it had seen beside it
+    digest = hashlib.sha256((tmp_path / "start.pt").read_bytes()).hexdigest()
     (tmp_path / "seen.json").write_text(json.dumps({"sha256": digest, "seen": ["images:earlier"]}))
-    options = QUICK | {"pretrained": tmp_path / "pretrained.pt", "learning_rate": 1e-9, "pull_back": 0.0}
+    options = QUICK | {"start_from": tmp_path / "start.pt", "learning_rate": 1e-9, "pull_back": 0.0}
     done = run("training", "train.yaml", prepared_phantoms, tmp_path / "tuned", "configs/finetune.yaml", **options)
     assert done.returncode == 0, done.stderr[-2000:]
     tuned = torch.load(tmp_path / "tuned/models/model.pt", weights_only=True)
@@ -58,7 +58,7 @@ def test_tuned_weights_know_the_patients_of_both_trainings(prepared_phantoms: Pa
 def test_weights_that_do_not_fit_or_are_not_there_are_refused(prepared_phantoms: Path, tmp_path: Path) -> None:
     torch.save({"model": {"x": torch.zeros(1)}, "seen": []}, tmp_path / "other.pt")
     for name, said in (("other.pt", "weights of another network"), ("nowhere.pt", "no weights there")):
-        options = {"pretrained": tmp_path / name}
+        options = {"start_from": tmp_path / name}
         done = run("training", "train.yaml", prepared_phantoms, tmp_path / "run", "configs/finetune.yaml", **options)
         assert done.returncode == 1
         assert said in done.stderr.splitlines()[-1]

