@@ -39,7 +39,8 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
     """Volumes whose slices lie on the training device, so that a batch is a draw of indices.
 
     Where the volumes take more than ``memory``, only some of them are resident, and each epoch exchanges a quarter of
-    these. Which volumes are resident follows from the seed, the epoch and the rank alone, so a resumed run has the same.
+    these. Which volumes are resident follows from the seed, the epoch and the rank alone, so that a resumed run draws
+    from the same ones.
 
     Args:
         data: items with ``image``, a file or a list of them, and ``label``.
@@ -82,6 +83,10 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
         self._bytes = [count_bytes(item) for item in self.data]
         self._limit = memory * GIB
         self._volumes: dict[int, DeviceVolume] = {}
+        if self._bytes and (largest := max(self._bytes)) > self._limit:
+            raise InputError(
+                f"--slice_memory {memory:g}: the slices of one volume take {largest / GIB:.3g} GiB; give more"
+            )
 
     def __len__(self) -> int:
         return len(self.data)
@@ -107,11 +112,6 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
         step = max(1, round(EXCHANGED * fitting))
         ring = np.roll(self._order, -(epoch - 1) * step).tolist()
         taken = np.cumsum([self._bytes[number] for number in ring]) <= self._limit
-        if not taken[0]:
-            raise InputError(
-                f"--slice_memory {self._limit / GIB:g}: the slices of one volume take {self._bytes[ring[0]] / GIB:.2f} "
-                "GiB; give more"
-            )
         return sorted(number for number, fits in zip(ring, taken, strict=True) if fits)
 
     def _read(self, numbers: Sequence[int]) -> Iterator[DeviceVolume]:
@@ -135,7 +135,7 @@ def count_bytes(item: Mapping[str, Any]) -> int:
     Raises:
         InputError: the header cannot be read; names the file.
     """
-    file = item["image"] if isinstance(item["image"], (str, bytes)) else item["image"][0]
+    file = item["image"] if isinstance(item["image"], str) else item["image"][0]
     try:
         shape = nib.load(file).shape
     except (OSError, nib.filebasedimages.ImageFileError) as error:

@@ -139,7 +139,6 @@ def _examine_data(found: Examination, bundle: Path, dataset_dir: Path) -> None:
     items = [*datalist["training"], *datalist["test"]]
     found.advice += machine_checks.check_files(items)
     settings = bundle_checks.read_settings(bundle / "configs" / "train.yaml")
-    found.advice += machine_checks.check_workers(int(settings.get("num_workers", 0)))
     load = machine_checks.measure_load(datalist["training"], settings)
     found.facts.append(
         f"data: {load.training} patients to train on, {load.validation} to validate on, {len(items)} in all"
@@ -170,8 +169,9 @@ def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], loa
         return
     seconds = estimate_epoch(workload, load.training, settings)
     on_cpu = workload.device == "cpu"
-    peak = load.cache + (max(workload.step_bytes, machine_checks.BASE_BYTES) if on_cpu else machine_checks.BASE_BYTES)
-    gpu = "" if on_cpu else f", {workload.step_bytes / machine_checks.GIB:.1f} GiB on the GPU"
+    base, step = machine_checks.BASE_BYTES, workload.step_bytes
+    peak = load.cache + (load.slices + max(step, base) if on_cpu else base)
+    gpu = "" if on_cpu else f", {(step + load.slices) / machine_checks.GIB:.1f} GiB on the GPU"
     found.facts.append(
         f"estimate: an epoch about {_say_time(seconds)} without validation ({workload.slices_per_second:.0f} slices a "
         f"second on {workload.device}), {settings.get('epochs', '?')} epochs; peak of memory about "

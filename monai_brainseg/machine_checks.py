@@ -1,4 +1,4 @@
-"""Is this machine fit for a training: disk, memory, GPU, loader processes, and how long and how much it will take."""
+"""Is this machine fit for a training: disk, memory, GPU, and how long and how much it will take."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ import nibabel as nib
 import numpy as np
 
 from monai_brainseg.advice import ERROR, NOTE, WARNING, Advice
+from monai_brainseg.errors import InputError
 from monai_brainseg.splits import Item
 
 GIB = 2**30
 # What a run writes besides its masks: weights, optimiser state and TensorBoard of the U-Net bundle are 0.3 GB.
 _DISK_LEAST, _DISK_ENOUGH = 64 * 2**20, GIB
-_SHARED_LEAST = GIB
 _MEMORY = Path("/proc/meminfo")
-# A cached voxel on the network's grid: three channels in float16, a mask in uint8, an index in int32.
-_TRAINING_BYTES, _VALIDATION_BYTES = 3 * 2 + 1 + 4, 3 * 2
+_VALIDATION_BYTES = 3 * 2  # a cached voxel on the network's grid: three channels in float16
 # Libraries and one step of the U-Net bundle: 1.57 GiB of 68 patients less their 6 MB each (docs/results.md).
 BASE_BYTES = 1.2 * GIB
 
@@ -33,11 +32,13 @@ class Load:
     Attributes:
         training: volumes that are trained on.
         validation: volumes that are validated on.
-        cache: bytes of what is kept in memory of both.
+        slices: bytes of the training slices that are kept on the device.
+        cache: bytes of the validation volumes that are kept in memory.
     """
 
     training: int
     validation: int
+    slices: float
     cache: float
 
 
@@ -65,9 +66,9 @@ def find_memory() -> tuple[int, int] | None:
     return free, all_
 
 
-def _take(settings: Mapping[str, Any], name: str, default: int) -> int:
+def _take(settings: Mapping[str, Any], name: str, default: float) -> float:
     value = settings.get(name, default)
-    return value if isinstance(value, int) else default  # an expression is MONAI's to work out
+    return value if isinstance(value, (int, float)) else default  # an expression is MONAI's to work out
 
 
 def _read_number(file: Path) -> int | None:
@@ -80,17 +81,6 @@ def _read_number(file: Path) -> int | None:
 def count_cores() -> int:
     """Return how many cores this process may use; where the system does not say, how many there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_workers(count: int) -> Iterator[Advice]:
-    """Yield what is to be said of a number of loader processes."""
-    cores = count_cores()
-    if count > cores:
-        yield Advice(WARNING, f"--num_workers {count}", f"this process has {cores} cores", f"give {cores} or less")
-    shared = Path("/dev/shm")  # noqa: S108 - where loader processes hand over their batches
-    if count and shared.is_dir() and shutil.disk_usage(shared).free < _SHARED_LEAST:
-        free = shutil.disk_usage(shared).free / 2**20
-        yield Advice(WARNING, shared, f"{free:.0f} MiB free, through which loaders hand over", "--num_workers 0")
 
 
 def check_gpu() -> Iterator[Advice]:
@@ -107,15 +97,23 @@ def measure_load(items: Sequence[Item], settings: Mapping[str, Any]) -> Load:
 
     Args:
         items: entries of the training part.
-        settings: ``fold``, ``pixel_size``, ``patch_size`` and ``cache_num`` of the config.
+        settings: ``fold``, ``pixel_size``, ``patch_size``, ``slice_memory`` and ``cache_num`` of the config.
     """
-    fold, most = _take(settings, "fold", 0), _take(settings, "cache_num", 0)
-    kept = {True: [], False: []}  # type: dict[bool, list[float]]
-    for item in items:
-        kept[item.get("fold") == fold].append(_count_voxels(Path(item["image"][0]), settings))
-    bytes_ = sum(sorted(kept[False])[::-1][:most]) * _TRAINING_BYTES
-    bytes_ += sum(sorted(kept[True])[::-1][:most]) * _VALIDATION_BYTES
-    return Load(len(kept[False]), len(kept[True]), bytes_)
+    fold, most = _take(settings, "fold", 0), int(_take(settings, "cache_num", 0))
+    training = [item for item in items if item.get("fold") != fold]
+    validation = [item for item in items if item.get("fold") == fold]
+    slices = min(sum(_count_slice_bytes(item) for item in training), _take(settings, "slice_memory", 0) * GIB)
+    kept = sorted(_count_voxels(Path(item["image"][0]), settings) for item in validation)[::-1][:most]
+    return Load(len(training), len(validation), slices, sum(kept) * _VALIDATION_BYTES)
+
+
+def _count_slice_bytes(item: Item) -> int:
+    from monai_brainseg.device_slices import count_bytes
+
+    try:
+        return count_bytes(item)
+    except InputError:  # said by the check of the files
+        return 0
 
 
 def _count_voxels(file: Path, settings: Mapping[str, Any]) -> float:
@@ -133,15 +131,25 @@ def _count_voxels(file: Path, settings: Mapping[str, Any]) -> float:
 
 def check_memory(load: Load, step: float = 0.0) -> Iterator[Advice]:
     """Yield what is to be said of the memory that a training takes; ``step`` is what one step takes on the CPU."""
-    need, memory = load.cache + max(BASE_BYTES, step), find_memory()
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    memory = find_memory()
+    free = torch.cuda.mem_get_info()[0] if on_gpu else None if memory is None else memory[0]
+    if free is not None and load.slices > free:
+        what = f"the training slices take {load.slices / GIB:.1f} GiB and {free / GIB:.1f} GiB are free"
+        yield Advice(ERROR, "GPU" if on_gpu else "memory", what, f"give --slice_memory {0.5 * free / GIB:.2g}")
+    need = load.cache + max(BASE_BYTES, step) + (0 if on_gpu else load.slices)
     if memory is not None and need > memory[0]:
         what = f"a training takes about {need / GIB:.1f} GiB and {memory[0] / GIB:.1f} GiB are free"
-        yield Advice(WARNING, "memory", what, "end other programs, or lower --cache_num or --batch_size")
+        yield Advice(
+            WARNING, "memory", what, "end other programs, or lower --slice_memory, --cache_num or --batch_size"
+        )
 
 
 def check_start(output_dir: Path, items: Sequence[Item], settings: Mapping[str, Any]) -> list[Advice]:
-    """Return what is cheap to find out when a training starts: disk, loader processes, memory."""
-    found = [*check_disk(output_dir), *check_workers(_take(settings, "num_workers", 0))]
+    """Return what is cheap to find out when a training starts: disk and memory."""
+    found = list(check_disk(output_dir))
     if items and "cache_num" in settings:
         found += check_memory(measure_load(items, settings))
     return found

@@ -163,12 +163,12 @@ def explain(error: BaseException, datalist: Path | None) -> str | None:
 def _name_memory(error: BaseException) -> str | None:
     """Return the line on an error that stands for too little memory, of this process, a loader's or a GPU."""
     text, goes_on = str(error), "the same command with --resume True goes on"
-    if "DataLoader worker" in text and ("killed" in text or "exited unexpectedly" in text):
-        return f"a loader process was killed, as the system does where memory runs out; lower --num_workers: {goes_on}"
     if isinstance(error, torch.OutOfMemoryError):
-        return f"the GPU has too little memory; end other programs on it, or lower --batch_size: {goes_on}"
+        lower = "--batch_size or --slice_memory"
+        return f"the GPU has too little memory; end other programs on it, or lower {lower}: {goes_on}"
     if isinstance(error, MemoryError) or "can't allocate memory" in text:
-        return f"there is too little memory; end other programs, or lower --cache_num or --batch_size: {goes_on}"
+        lower = "--slice_memory, --cache_num or --batch_size"
+        return f"there is too little memory; end other programs, or lower {lower}: {goes_on}"
     return None
 
 

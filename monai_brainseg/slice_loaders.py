@@ -90,9 +90,14 @@ class SliceLoader(Randomizable):
         return self.R.randint([depth, *plane])
 
     def _keep_inside(self, centers: np.ndarray, sizes: np.ndarray, scales: np.ndarray) -> np.ndarray:
-        """Move centres so that patches end within their slices; a patch that is larger is centred on its slice."""
-        margins = np.minimum(self.patch_size * scales, sizes) / 2
-        return np.clip(centers + 0.5, margins, sizes - margins) - 0.5
+        """Move centres so that patches end within their slices and begin where a pixel does, which loses no sharpness.
+
+        A patch that is larger than its slice is centred on it.
+        """
+        extents = self.patch_size * scales
+        margins = sizes - extents
+        begins = np.where(margins > 0, np.clip(centers + 0.5 - extents / 2, 0, np.maximum(margins, 0)), margins / 2)
+        return np.round(begins) + extents / 2 - 0.5
 
 
 def _stack(slices: Sequence[torch.Tensor], size: Sequence[int]) -> torch.Tensor:

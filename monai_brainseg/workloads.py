@@ -40,7 +40,7 @@ def measure_workload(network: torch.nn.Module, settings: Mapping[str, Any], chan
 
     Args:
         network: the bundle's.
-        settings: ``patch_size``, ``batch_size``, ``slices_per_volume`` and ``amp`` of the config.
+        settings: ``patch_size``, ``batch_size`` and ``amp`` of the config.
         channels: of its input.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,7 +64,7 @@ def measure_workload(network: torch.nn.Module, settings: Mapping[str, Any], chan
     started = time.perf_counter()
     step()
     seconds = time.perf_counter() - started
-    batch = int(settings.get("batch_size", 1)) * int(settings.get("slices_per_volume", 1))
+    batch = int(settings.get("batch_size", 1))
     fixed = sum(p.numel() for p in network.parameters()) * 16  # weights, gradients, two moments, in float32
     growing = max(0.0, after - before - fixed) / _SLICES * batch
     return Workload(_SLICES / seconds, before + fixed + growing, str(device))
@@ -83,5 +83,5 @@ def _measure_peak(device: torch.device) -> float:
 
 def estimate_epoch(workload: Workload, volumes: int, settings: Mapping[str, Any]) -> float:
     """Return the seconds of an epoch of training, without validation."""
-    slices = volumes * int(settings.get("volume_visits", 1)) * int(settings.get("slices_per_volume", 1))
+    slices = volumes * int(settings.get("slices_per_volume", 1))
     return slices / (workload.slices_per_second * _SHARE)

@@ -16,7 +16,7 @@ FCN_CONFIGS = Path("bundles/brainseg_fcn/configs")
 NARROW = {"network_def::channels": [4, 8, 8, 8, 8]}
 QUICK = NARROW | {
     "patch_size": [32, 32], "epochs": 2, "val_interval": 1, "cache_num": 20,
-    "batch_size": 4, "slices_per_volume": 4, "volume_visits": 1,
+    "batch_size": 16, "slices_per_volume": 4,
 }  # fmt: skip
 
 

@@ -10,9 +10,8 @@ NARROW = """
 network_def::channels: [4, 8, 8, 8, 8]
 patch_size: [32, 32]
 epochs: 2
-batch_size: 4
+batch_size: 16
 slices_per_volume: 4
-volume_visits: 1
 cache_num: 20
 """
 

@@ -222,19 +222,19 @@ def test_operating_points_and_probabilities_agree_with_the_mask(
         assert (masks["recall"][number] >= masks["balanced"][number]).all()
 
 
-def test_caches_that_eight_threads_fill_are_those_of_one(prepared_phantoms: Path) -> None:
-    caches = []
-    for workers in (1, 8):
+def test_volumes_that_eight_threads_read_are_those_of_one(prepared_phantoms: Path) -> None:
+    read: dict[str, list[list[torch.Tensor]]] = {"train": [], "validate": []}
+    for threads in (1, 8):
         parser = ConfigParser(load("train.yaml"))
-        parser.update({"dataset_dir": str(prepared_phantoms), "cache_workers": workers})
-        caches.append(parser.get_parsed_content("train::dataset")._cache)
-    assert len(caches[0]) == 4
-    for one, many in zip(*caches, strict=True):
-        assert (
-            one["image"].dtype == torch.float16
-        )  # the last fixed step is done, so nothing is done again at each visit
-        assert torch.equal(one["image"], many["image"])
-        assert torch.equal(one["label"], many["label"])
+        parser.update({"dataset_dir": str(prepared_phantoms), "reading_threads": threads})
+        training = parser.get_parsed_content("train::dataset")
+        training.set_epoch(1)
+        read["train"].append([training[number].slices for number in range(len(training))])
+        read["validate"].append([item["image"] for item in parser.get_parsed_content("validate::dataset")._cache])
+    for ones, many in read.values():
+        assert len(ones) == 4
+        assert all(torch.equal(one, other) for one, other in zip(ones, many, strict=True))
+        assert {one.dtype for one in ones} == {torch.float16}
 
 
 def test_masks_of_other_weights_in_the_folder_stay_in_the_record_once(

@@ -30,9 +30,9 @@ from monai_brainseg.dashboards import THRESHOLDS, choose_evenly, count_probabili
 from monai_brainseg.metrics import count_slices, dice, pool
 
 EPOCHS = 4
-OPTIONS = QUICK | {"epochs": EPOCHS, "overlay_interval": 2, "learning_rate": 0.01, "slices_per_volume": 4}
+OPTIONS = QUICK | {"epochs": EPOCHS, "overlay_interval": 2, "learning_rate": 0.01}
 LOOKS = [1, 2, 4]
-LEARNING = {"volume_visits": 14}  # enough for a prediction that is neither all nor nothing
+LEARNING = {"slices_per_volume": 56}  # enough for a prediction that is neither all nor nothing
 
 
 class TensorBoard:

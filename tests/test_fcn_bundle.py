@@ -13,7 +13,7 @@ from monai_brainseg.networks import FCNResNet50
 pytestmark = pytest.mark.slow
 QUICK = {
     "patch_size": [32, 32], "epochs": 1, "val_interval": 1, "cache_num": 20,
-    "batch_size": 4, "slices_per_volume": 4, "volume_visits": 1,
+    "batch_size": 16, "slices_per_volume": 4,
 }  # fmt: skip
 TRAIN, EVALUATE = (str((FCN_CONFIGS / name).resolve()) for name in ("train.yaml", "evaluate.yaml"))
 

@@ -43,13 +43,13 @@ def train(dataset: Path, output: Path, stop_in: int | None = None, **overrides: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("memory", [4, 0.0006], ids=["all volumes resident", "some exchanged"])
 def test_resumed_training_equals_the_uninterrupted_one_to_the_bit(
-    prepared_phantoms: Path, tmp_path: Path, workers: int
+    prepared_phantoms: Path, tmp_path: Path, memory: float
 ) -> None:
-    whole = train(prepared_phantoms, tmp_path / "whole", num_workers=workers)
-    train(prepared_phantoms, tmp_path / "parts", stop_in=3, num_workers=workers)
-    resumed = train(prepared_phantoms, tmp_path / "parts", num_workers=workers, resume=True)
+    whole = train(prepared_phantoms, tmp_path / "whole", slice_memory=memory)
+    train(prepared_phantoms, tmp_path / "parts", stop_in=3, slice_memory=memory)
+    resumed = train(prepared_phantoms, tmp_path / "parts", slice_memory=memory, resume=True)
     assert whole["epoch"] == EPOCHS
     assert_equal(resumed, whole)
     assert_equal(

@@ -101,7 +101,7 @@ def test_network_that_is_more_than_a_network_is_not_made(
         (bundle / "configs" / config).write_text(yaml.safe_dump(content, sort_keys=name != "two of one id"))
     monkeypatch.setattr(webbrowser, "open", lambda url: mark.touch())
     found = Examination(code=list_bundle_code(bundle))
-    _estimate(found, bundle, read_settings(bundle / "configs/train.yaml"), Load(4, 4, 0.0))
+    _estimate(found, bundle, read_settings(bundle / "configs/train.yaml"), Load(4, 4, 0.0, 0.0))
     advice = check_bundle(bundle)
     assert not mark.exists()
     assert "antigravity" not in sys.modules

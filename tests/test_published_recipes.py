@@ -26,7 +26,7 @@ NETWORKS = {
     "unet": UNet, "unet_bce_dice": UNet, "unet_dice_iou": UNet, "encoder_decoder": AutoEncoder,
     "unet_small_128": PoolingUNet, "fcn_resnet50_ce": FCNResNet50,
 }  # fmt: skip
-QUICK = {"patch_size": [32, 32], "volume_visits": 1, "batch_size": 2, "cache_num": 20, "amp": False}
+QUICK = {"patch_size": [32, 32], "slices_per_volume": 1, "batch_size": 2, "cache_num": 20, "amp": False}
 
 
 def load(name: str, **changes: Any) -> ConfigParser:
@@ -54,8 +54,8 @@ def test_each_recipe_trains_two_steps(name: str, prepared_phantoms: Path, tmp_pa
 # What each project says of itself, as numbers of the config.
 SAID: dict[str, dict[str, Any]] = {
     "unet_bce_dice": {
-        "loss_name": "dice_bce", "epochs": 28, "patch_size": [256] * 2, "train::augmentation::rotate": 35,
-        "train::augmentation::flip": 0.5,
+        "loss_name": "dice_bce", "epochs": 28, "patch_size": [256] * 2, "train::warp::rotate": 35,
+        "train::warp::flip": 0.5,
     },
     "unet_dice_iou": {"loss_name": "dice_iou"},
     "unet_small_128": {"loss_name": "bce", "epochs": 20, "batch_size": 8, "patch_size": [128] * 2, "pixel_size": 2.0},
@@ -181,7 +181,7 @@ def test_weights_of_other_networks_segment_and_serve(
     )
     assert train["network_def"] == inference["network_def"]
     assert train["ckpt_dir"] == "$@bundle_root + '/models'"
-    assert [train[item] for item in ("volume_visits", "batch_size", "learning_rate")] == [8, 2, 0.0003]
+    assert [train[item] for item in ("slices_per_volume", "learning_rate")] == [64, 0.0003]
     if "auxiliary" in name:
         assert train["auxiliary"] is inference["auxiliary"] is True
     elif "--recipe" in chosen:
@@ -193,7 +193,10 @@ def test_weights_of_other_networks_segment_and_serve(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--recipe", "nonsense"], "one of best, demo, encoder_decoder, fcn_resnet50_ce, finetune, pretrained, short, unet, unet_bce_dice"),
+        (
+            ["--recipe", "nonsense"],
+            "one of best, demo, encoder_decoder, fcn_resnet50_ce, finetune, pretrained, short, unet, unet_bce_dice",
+        ),
         (["--recipe", "encoder_decoder"], "recipe encoder_decoder: its weights are not the bundle's; name them by"),
         (["--recipe", "unet"], "recipe unet: its weights are not the bundle's; name them by --checkpoint"),
         (
@@ -225,7 +228,7 @@ def test_recipe_of_a_bundle_that_is_not_there_is_refused(tmp_path: Path) -> None
 def test_benchmark_compares_recipes_of_two_bundles(
     prepared_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quick = {"patch_size": [32, 32], "pixel_size": 7.0, "epochs": 1, "volume_visits": 1, "cache_num": 20}
+    quick = {"patch_size": [32, 32], "pixel_size": 7.0, "epochs": 1, "slices_per_volume": 1, "cache_num": 20}
     for name in ("fcn_resnet50_ce", "encoder_decoder"):
         content = yaml.safe_load(Path(f"configs/recipes/{name}.yaml").read_text())
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content | quick))

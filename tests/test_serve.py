@@ -61,9 +61,7 @@ def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
     assert changed == [
         "output_dir: $@bundle_root + '/training'",
         "ckpt_dir: $@bundle_root + '/models'",
-        "batch_size: 2 # volumes in a step; the network sees batch_size * slices_per_volume slices",
-        "slices_per_volume: 8",
-        "volume_visits: 8 # times that an epoch draws slices from each volume",
+        "slices_per_volume: 64 # drawn from each volume in an epoch",
         "learning_rate: 0.0003",
         "overwrite: true # a training that output_dir holds",
     ]
@@ -73,7 +71,7 @@ def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
 def test_server_trains_as_the_overlay_for_a_few_studies_does() -> None:
     overlay = yaml.safe_load(Path("configs/finetune.yaml").read_text())
     adapted = yaml.safe_load(adapt_config((CONFIGS / "train.yaml").read_text()))
-    for name in ("volume_visits", "batch_size", "slices_per_volume", "learning_rate"):
+    for name in ("slices_per_volume", "learning_rate"):
         assert adapted[name] == overlay[name]
 
 

@@ -69,7 +69,7 @@ def test_two_machines_train_and_a_killed_rank_restarts_the_group_from_the_last_w
     script = (SCRIPTS / "train.sh").read_text()
     assert "multi_gpu_train.yaml']" in script
     (tmp_path / "train.sh").write_text(script.replace("multi_gpu_train.yaml']", f"multi_gpu_train.yaml','{death}']"))
-    options: dict[str, Any] = {**QUICK, "epochs": 3, "volume_visits": 2}  # two steps an epoch
+    options: dict[str, Any] = {**QUICK, "epochs": 3, "slices_per_volume": 8}  # two steps an epoch
     given = {**options, "dataset_dir": prepared_phantoms, "output_dir": tmp_path / "run"}
     words = [str(text) for name, value in given.items() for text in (f"--{name}", value)]
     command = ["bash", str(tmp_path / "train.sh"), *words]

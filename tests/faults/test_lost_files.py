@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -24,35 +22,6 @@ def start(dataset: Path, output: Path, **options: object) -> subprocess.Popen[st
         assert process.poll() is None
         time.sleep(0.05)
     return process
-
-
-def list_children(pid: int) -> list[int]:
-    lists = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/children")]
-    return [int(child) for found in lists for child in found]
-
-
-def test_loader_that_the_system_kills_for_memory_is_one_line_and_resumes(
-    prepared_phantoms: Path, tmp_path: Path
-) -> None:
-    process = start(prepared_phantoms, tmp_path, num_workers=1, val_interval=100)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        for child in list_children(process.pid):
-            os.kill(child, signal.SIGKILL)
-        time.sleep(0.02)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "loader process was killed" in said.strip().splitlines()[-1]
-    assert "Traceback" not in said
-    epoch = torch.load(tmp_path / "last.pt", weights_only=True)["epoch"]
-    options = LONG | {"epochs": 300, "val_interval": 100, "num_workers": 0, "resume": True}
-    resumed = subprocess.Popen(
-        command("training", "train.yaml", prepared_phantoms, tmp_path, **options), stdout=subprocess.PIPE, text=True
-    )
-    assert resumed.stdout is not None
-    assert any(f"after epoch {epoch}" in line for line in resumed.stdout)
-    resumed.kill()
-    resumed.communicate()
 
 
 def test_output_that_can_no_longer_be_written_is_one_line(prepared_phantoms: Path, tmp_path: Path) -> None:

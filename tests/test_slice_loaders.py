@@ -1,0 +1,95 @@
+"""Batches out of volumes: their shares, places, grids and repeatability."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from monai_brainseg.augment import RandomWarp
+from monai_brainseg.device_slices import DeviceSliceDataset, DeviceVolume
+from monai_brainseg.slice_loaders import SliceLoader
+
+SIZE = (12, 10)
+
+
+def make_volume(number: int, size: tuple[int, int] = SIZE, depth: int = 6, spacing: float = 1.0) -> DeviceVolume:
+    """A volume whose voxels are its number and, in the second channel, the slice's; tumour in one voxel of slice 1."""
+    slices = torch.zeros((depth, 4, *size), dtype=torch.float16)
+    slices[:, 0], slices[:, 1] = number, torch.arange(depth)[:, None, None]
+    slices[:, 2] = torch.arange(size[0])[:, None]
+    slices[1, 3, 2, 7] = 1
+    return DeviceVolume(slices, np.array([spacing, spacing]), np.array([[1, 2, 7]], np.int16))
+
+
+def make_loader(volumes: list[DeviceVolume], **options: object) -> SliceLoader:
+    dataset = DeviceSliceDataset([], lambda item: item)
+    dataset.data = [{}] * len(volumes)
+    dataset._volumes = dict(enumerate(volumes))
+    given = {"batch_size": 4, "num_samples": 80, "patch_size": SIZE, "pixel_size": 1.0, "tumor_share": 0.5} | options
+    loader = SliceLoader(dataset, **given)  # type: ignore[arg-type]
+    loader.set_epoch(1)
+    loader.set_random_state(0)
+    return loader
+
+
+def test_an_epoch_visits_every_volume_equally_often_in_whole_batches() -> None:
+    loader = make_loader([make_volume(number) for number in range(5)])
+    batches = list(loader)
+    assert len(batches) == len(loader) == 20
+    assert {batch["image"].shape for batch in batches} == {(4, 3, *SIZE)}
+    assert {batch["label"].shape for batch in batches} == {(4, 1, *SIZE)}
+    visited = torch.cat([batch["image"][:, 0, 5, 5] for batch in batches])
+    assert visited.long().bincount().tolist() == [16] * 5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_share_of_slices_centred_on_tumour_is_what_was_asked(share: float) -> None:
+    loader = make_loader([make_volume(0, depth=60)], tumor_share=share, num_samples=2000)
+    slices = torch.cat([batch["image"][:, 1, 5, 5] for batch in loader])
+    deviation = 4 * math.sqrt(share * (1 - share) / 2000)
+    assert (slices == 1).float().mean() == pytest.approx(share, abs=deviation + 0.04)
+
+
+def test_a_volume_without_tumour_gives_slices_too() -> None:
+    empty = make_volume(0)
+    loader = make_loader([DeviceVolume(empty.slices, empty.spacing, empty.tumor[:0])], tumor_share=1.0)
+    assert len({float(batch["image"][0, 1, 5, 5]) for batch in loader}) > 3
+
+
+def test_a_patch_holds_its_tumour_and_stays_within_the_slice() -> None:
+    loader = make_loader([make_volume(0)], patch_size=(6, 4), tumor_share=1.0)
+    for batch in loader:
+        assert batch["label"].sum((1, 2, 3)).tolist() == [1] * 4
+        assert batch["image"][:, 2, 0, 0].tolist() == [0] * 4  # the patch would begin at -1
+        assert batch["image"][:, 2, -1, 0].tolist() == [5] * 4
+
+
+def test_a_larger_patch_is_the_slice_in_the_middle_of_zeros() -> None:
+    batch = next(iter(make_loader([make_volume(1)], patch_size=(16, 16))))
+    assert torch.equal(batch["image"][:, 0, 2:14, 3:13], torch.ones(4, *SIZE))
+    assert batch["image"][:, 0].sum((1, 2)).tolist() == [120] * 4
+
+
+def test_volumes_of_other_sizes_and_spacings_share_a_batch_on_one_grid() -> None:
+    volumes = [make_volume(1), make_volume(1, size=(24, 20), spacing=0.5), make_volume(1, size=(8, 30), spacing=1.0)]
+    loader = make_loader(volumes, pixel_size=2.0, patch_size=(8, 16))
+    areas = {float(area) for batch in loader for area in batch["image"][:, 0].sum((1, 2))}
+    assert areas == {6 * 5.0, 4 * 15.0}  # 12x10 mm twice, and 8x30 mm, in pixels of 2 mm
+
+
+def test_a_seed_gives_the_same_batches_again_and_another_seed_others() -> None:
+    loader = make_loader([make_volume(0, depth=40)], warp=RandomWarp(elastic=2))
+    drawn = []
+    for seed in (1, 1, 2):
+        loader.set_random_state(seed)
+        drawn.append([batch["image"] for batch in loader])
+    assert all(torch.equal(one, other) for one, other in zip(*drawn[:2], strict=True))
+    assert not all(torch.equal(one, other) for one, other in zip(*drawn[1:], strict=True))
+
+
+def test_labels_stay_labels_when_slices_are_warped() -> None:
+    loader = make_loader([make_volume(0)], warp=RandomWarp(rotate=90, scale=0.5, elastic=3))
+    assert {float(value) for batch in loader for value in batch["label"].unique()} <= {0.0, 1.0}
