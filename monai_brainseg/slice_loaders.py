@@ -52,6 +52,7 @@ class SliceLoader(Randomizable):
         self.pixel_size = pixel_size
         self.tumor_share = tumor_share
         self.warp = warp
+        self._resident: list[int] = []
 
     def __len__(self) -> int:
         """Return the steps of an epoch, the same in every process."""
@@ -64,6 +65,8 @@ class SliceLoader(Randomizable):
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield ``image`` ``[batch, channel, x, y]`` and ``label`` ``[batch, 1, x, y]``, float32 on the device."""
+        if not self._resident:
+            self.set_epoch(1)
         count = self.steps * self.batch_size
         rounds = -(-count // len(self._resident))
         visits = np.concatenate([self.R.permutation(self._resident) for _ in range(rounds)])[:count]
