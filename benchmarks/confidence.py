@@ -17,6 +17,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from measuring import write_record
 from scipy.stats import spearmanr
 
 
@@ -41,9 +42,7 @@ def main() -> None:
     with (arguments.folder / "metrics.csv").open() as table:
         dice = {row["patient"]: float(row["dice"]) for row in csv.DictReader(table)}
     pairs = np.array([(case["confidence"], dice[case["case"]]) for case in cases if case["case"] in dice])
-    result = correlate(pairs[:, 0], pairs[:, 1], np.random.default_rng(0))
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write_record(correlate(pairs[:, 0], pairs[:, 1], np.random.default_rng(0)), arguments.output)
 
 
 if __name__ == "__main__":

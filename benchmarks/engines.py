@@ -1,4 +1,4 @@
-"""How fast a bundle's network is by PyTorch, TorchScript and ONNX Runtime on this CPU, and whether masks stay the same.
+"""How fast a bundle's network is by PyTorch, TorchScript and ONNX Runtime, and whether masks stay the same.
 
     python benchmarks/engines.py data/lgg --output engines.json
 
@@ -6,23 +6,25 @@ Times the forward of a full batch of windows, and whole studies from file to mas
 process, so that ratios hold on a machine that others use too. Ratios are PyTorch's time by the engine's: above 1 the
 engine is faster. Dice is that of each engine's masks with PyTorch's, over the studies: least and mean. bfloat16 is
 shown for comparison: it is another precision, and no option of `brainseg predict`.
+
+Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one. ONNX Runtime, which
+computes on the CPU alone, is left out with a GPU, and where the packages onnx and onnxruntime are not there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import choose_device, describe_machine, synchronize, write_record
 
 from monai_brainseg.bundle_folders import find_bundle
 from monai_brainseg.cases import find_own, read_images
@@ -40,31 +42,34 @@ class HalfPrecision(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the answer in float32."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(images.device.type, dtype=torch.bfloat16):
             answer: torch.Tensor = self.network(images).float()
         return answer
 
 
-def make_segmenters(bundle: str, checkpoint: Path | None) -> dict[str, Segmenter]:
-    """Return one for each engine."""
+def make_segmenters(bundle: str, checkpoint: Path | None, device: torch.device) -> dict[str, Segmenter]:
+    """Return one for each engine that is there."""
     folder = find_bundle(bundle, "inference.yaml")
     files = [checkpoint or folder / "models" / "model.pt"]
-    device = torch.device("cpu")
     made = {name: load_bundle(folder, files, device, {}) for name in ("torch", "torchscript", "bfloat16")}
     with tempfile.TemporaryDirectory() as temporary:
         export("torchscript", bundle, checkpoint, Path(temporary) / "model.ts")
-        made["torchscript"].network = torch.jit.load(Path(temporary) / "model.ts").eval()
+        made["torchscript"].network = torch.jit.load(Path(temporary) / "model.ts", map_location=device).eval()
     made["bfloat16"].network = HalfPrecision(made["bfloat16"].network)
-    return {**made, "onnxruntime": load_bundle(folder, files, device, {}, engine="onnxruntime")}
+    if device.type == "cpu" and find_spec("onnx") and find_spec("onnxruntime"):
+        made["onnxruntime"] = load_bundle(folder, files, device, {}, engine="onnxruntime")
+    return made
 
 
-def time_in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def time_in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int, device: torch.device) -> dict[str, list[float]]:
     """Return the seconds of each call in each round, after one that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
+            synchronize(device)
             begun = time.perf_counter()
             call()
+            synchronize(device)
             if turn:
                 seconds[name].append(time.perf_counter() - begun)
     return seconds
@@ -91,7 +96,8 @@ def measure_studies(segmenters: dict[str, Segmenter], dataset: Path, count: int,
             mask = segmenters[name].segment(find_own(read_images(scan.case))).mask
             masks[name, scan.case.patient] = torch.from_numpy(mask)
 
-    results: dict[str, Any] = compare(time_in_turn({name: partial(segment, name) for name in segmenters}, rounds))
+    calls = {name: partial(segment, name) for name in segmenters}
+    results: dict[str, Any] = compare(time_in_turn(calls, rounds, segmenters["torch"].device))
     for name in segmenters:
         dice = []
         for scan in scans:
@@ -112,19 +118,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path("engines.json"))
     arguments = parser.parse_args()
-    segmenters = make_segmenters(arguments.bundle, arguments.checkpoint)
-    images = torch.rand(16, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    device = choose_device()
+    segmenters = make_segmenters(arguments.bundle, arguments.checkpoint, device)
+    images = torch.rand(16, 3, 128, 128, generator=torch.Generator().manual_seed(0)).to(device)
     calls = {name: partial(each.network, images) for name, each in segmenters.items()}
     with torch.inference_mode():
-        forward = compare(time_in_turn(calls, 2 * arguments.rounds))
+        forward = compare(time_in_turn(calls, 2 * arguments.rounds, device))
     record = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-        "threads": torch.get_num_threads(),
+        "machine": describe_machine(),
+        "device": str(device),
         "forward_16_windows_of_128x128": forward,
         **measure_studies(segmenters, arguments.dataset, arguments.studies, arguments.rounds),
     }
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
-    print(json.dumps(record, indent=2))
+    write_record(record, arguments.output)
 
 
 if __name__ == "__main__":

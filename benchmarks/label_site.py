@@ -14,7 +14,6 @@ Runs in the server's environment (docs/monai-label.md).
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from measuring import write_record
 from monailabel.client import MONAILabelClient
 
 from monai_brainseg.metrics import count_slices, dice, pool
@@ -83,8 +83,7 @@ def main() -> None:
     ):  # of the client's own: it names files as the server on this machine does
         client = MONAILabelClient(arguments.server, folder)
         record = measure(client, arguments, corrected, others, Path(folder))
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
-    print(json.dumps(record["mean_dice"]))
+    write_record(record, arguments.output)
 
 
 def measure(

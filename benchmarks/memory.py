@@ -4,25 +4,23 @@
 
 Trains one short epoch of the U-Net bundle with its defaults on the data set, and again with every patient listed
 several times (a listed patient costs the memory of a patient: nothing is shared between entries), each in a process
-of its own, and writes the peak of its resident memory as the operating system counted it.
+of its own, and writes the peak of its resident memory as the operating system counted it, and of a GPU's as torch did.
+
+Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from monai_brainseg.splits import read_datalist
+from measuring import TRAIN, describe_machine, read_scalars, run_program, write_record
 
-TRAIN = "bundles/brainseg_unet/configs/train.yaml"
+from monai_brainseg.splits import read_datalist
 
 
 def repeat_patients(dataset: Path, times: int, folder: Path) -> int:
@@ -42,21 +40,16 @@ def repeat_patients(dataset: Path, times: int, folder: Path) -> int:
 
 
 def measure(dataset: Path, times: int) -> dict[str, float]:
-    """Train one epoch in a process of its own; GiB are the largest resident set of it or any of its children."""
+    """Train one epoch in a process of its own; the peak is the largest resident set of it or any of its children."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         patients = repeat_patients(dataset, times, folder)
         command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", TRAIN]
         command += ["--dataset_dir", str(folder), "--output_dir", str(folder / "run")]
-        command += ["--epochs", "1", "--val_interval", "1", "--volume_visits", "4"]
-        before = time.perf_counter()
-        with (folder / "log").open("w") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-            _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit((folder / "log").read_text()[-2000:])
-        seconds = time.perf_counter() - before
-        return {"training_patients": patients, "peak_gib": usage.ru_maxrss / 2**20, "seconds": seconds}
+        command += ["--epochs", "1", "--val_interval", "1", "--slices_per_volume", "4"]
+        measured = run_program(command, folder / "log")
+        on_gpu = [event.value for event in read_scalars(folder / "run", "gpu_memory_gib")]
+        return {"training_patients": patients, **measured, **({"gpu_memory_gib": max(on_gpu)} if on_gpu else {})}
 
 
 def main() -> None:
@@ -66,13 +59,8 @@ def main() -> None:
     parser.add_argument("--times", type=int, nargs="+", default=[1, 10], help="multiples of its patients")
     parser.add_argument("--output", type=Path, default=Path("memory.json"))
     arguments = parser.parse_args()
-    results = [{"times": times, **measure(arguments.dataset, times)} for times in arguments.times]
-    record = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-        "runs": results,
-    }
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
-    print(json.dumps(record, indent=2))
+    runs = [{"times": times, **measure(arguments.dataset, times)} for times in arguments.times]
+    write_record({"machine": describe_machine(), "runs": runs}, arguments.output)
 
 
 if __name__ == "__main__":

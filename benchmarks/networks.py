@@ -5,21 +5,21 @@
 Slices a second of forward, loss, backward and optimiser on random slices of the bundle's size, in the precision and
 memory layout that its training uses. All take turns in each repeat; ratios are of medians. How good a network is, this
 does not tell: docs/experiments.md does for those that were trained.
+
+Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
+from measuring import TRAIN, choose_device, describe_machine, write_record
 from monai.bundle import ConfigParser
 from tqdm import tqdm
-from train import TRAIN, measure_bare_step
-
-from monai_brainseg.provenance import describe_machine
+from training_steps import measure_bare_step
 
 ENDS = {"spatial_dims": 2, "in_channels": 3, "out_channels": 2}
 OTHERS: dict[str, dict[str, Any]] = {
@@ -33,11 +33,17 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
+def measure(steps: int, definition: dict[str, Any], compiled: bool = False) -> float:
+    """Return slices a second."""
+    return measure_bare_step([TRAIN], steps, {"network_def": definition}, compiled)["images_per_second"]
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=8)
+    steps = 400 if choose_device().type == "cuda" else 8
+    parser.add_argument("--steps", type=int, default=steps, help="that are timed (default: 8, with a GPU 400)")
     parser.add_argument("--compile", action="store_true", help="also the bundle's network by torch.compile")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
@@ -46,17 +52,16 @@ def main() -> None:
     rates: dict[str, list[float]] = {}
     for _ in tqdm(range(arguments.repeats), disable=None):
         for name, definition in networks.items():
-            rates.setdefault(name, []).append(measure_bare_step(arguments.steps, definition))
+            rates.setdefault(name, []).append(measure(arguments.steps, definition))
         if arguments.compile:
-            rates.setdefault("own, compiled", []).append(measure_bare_step(arguments.steps, own, compiled=True))
+            rates.setdefault("own, compiled", []).append(measure(arguments.steps, own, compiled=True))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     result = {
         "slices_per_second": medians,
         "ratio_to_own": {name: value / medians["own"] for name, value in medians.items()},
         "machine": describe_machine(),
     }
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    write_record(result, arguments.output)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@
 Makes a synthetic head of 240x240x155 voxels of 1 mm, as NIfTI, and segments it by the command's own code in processes
 of their own: FLAIR alone, all three sequences, and these with --tta. Start-up (imports, weights) is timed apart. A
 share is the time inside the network's forward of the time that one study takes, from reading it to its last file.
+
+Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,6 +22,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from measuring import choose_device, describe_machine, read_peak, synchronize, write_record
 
 KINDS = {"FLAIR alone": (1, False), "three sequences": (3, False), "three sequences, --tta": (3, True)}
 
@@ -40,7 +41,7 @@ def make_study(folder: Path, size: int, slices: int) -> dict[str, Path]:
     return files
 
 
-def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) -> dict[str, float]:
+def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) -> dict[str, float | None]:
     """Segment a study in this process; it is the second one that is timed, when every library is warm."""
     started = time.perf_counter()
     import torch
@@ -50,7 +51,7 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     from monai_brainseg.segmenting import load_bundle
     from monai_brainseg.studies import make_scan
 
-    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(arguments.device) if arguments.device else choose_device()
     options = Options(bundle=arguments.bundle, tta=tta)
     overrides = {"flip": True} if tta else {}
     segmenter = load_bundle(find_bundle(arguments.bundle, "inference.yaml"), [arguments.checkpoint], device, overrides)
@@ -58,10 +59,10 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     forward = segmenter.network.forward
 
     def timed(*images: Any) -> Any:
+        synchronize(device)
         begun = time.perf_counter()
         answer = forward(*images)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(device)
         inside[0] += time.perf_counter() - begun
         return answer
 
@@ -84,18 +85,12 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     }
 
 
-def read_peak() -> float:
-    """Return the largest resident set of this process in GiB; getrusage would count that of its parent as well."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20
-
-
 def main() -> None:
     """Measure each kind in a process of its own and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True, help="weights of the bundle")
     parser.add_argument("--bundle", default="brainseg_unet", help="brainseg_unet")
-    parser.add_argument("--device", help="a GPU if there is one")
+    parser.add_argument("--device", help="default: a GPU if there is one")
     parser.add_argument("--size", type=int, default=240)
     parser.add_argument("--slices", type=int, default=155)
     parser.add_argument("--output", type=Path, default=Path("predict.json"))
@@ -116,11 +111,10 @@ def main() -> None:
             runs.append({"kind": kind, **json.loads(done.stdout.splitlines()[-1])})
     record = {
         "volume": [arguments.size, arguments.size, arguments.slices],
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "machine": describe_machine(),
         "runs": runs,
     }
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
-    print(json.dumps(record, indent=2))
+    write_record(record, arguments.output)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,21 @@ Changes each image of the patients of one fold, on whom the weights must not hav
 MONAI's transforms, segments it as `brainseg predict` does, and scores the mask against the truth, which is changed
 alike where the change is of place or size. Effects are means over patients against the unchanged images, with a 95 %
 interval by 2000 bootstrap draws of patients. Every change is drawn from one seed, alike for all patients.
+
+Run it in the root of the source tree, which need not be installed; the network runs on a GPU if there is one.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import monai.transforms as mt
 import numpy as np
 import torch
+from measuring import choose_device, describe_machine, write_record
 from monai.data import load_decathlon_datalist
 from tqdm import tqdm
 
@@ -120,7 +122,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     folder = find_bundle(arguments.bundle, "inference.yaml")
-    segmenter = load_bundle(folder, [arguments.checkpoint], torch.device("cpu"), {})
+    segmenter = load_bundle(folder, [arguments.checkpoint], choose_device(), {})
     items = [i for i in load_decathlon_datalist(arguments.dataset / "datalist.json") if i["fold"] == arguments.fold]
     scores: dict[str, list[float]] = {name: [] for name in CHANGES}
     for item in tqdm(items, disable=None):
@@ -128,8 +130,7 @@ def main() -> None:
         for name, change in CHANGES.items():
             scores[name].append(score(segmenter, volumes, change(stack)))
     result = {name: summarise(values, scores["unchanged"], np.random.default_rng(0)) for name, values in scores.items()}
-    arguments.output.write_text(json.dumps({"patients": len(items), "changes": result}, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    write_record({"patients": len(items), "changes": result, "machine": describe_machine()}, arguments.output)
 
 
 if __name__ == "__main__":

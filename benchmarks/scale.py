@@ -7,6 +7,8 @@ resident set of it or any of its children. Results are written after each comman
 left alone, also after a stop, so that numbers of patients can be added. ``exponent`` compares two numbers in a row: 1
 is time in proportion to patients, 0 is the same time for all. Training keeps `cache_num` volumes in memory, 300 by
 default, and so its memory grows up to that.
+
+Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -14,39 +16,24 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from measuring import TRAIN, describe_machine, read_scalars, run_program
 
 from monai_brainseg.files import write_beside
 from monai_brainseg.phantom import write_phantoms
 
 BRAINSEG = [sys.executable, "-m", "monai_brainseg"]
-CONFIGS = Path("bundles/brainseg_unet/configs")
-
-
-def measure(words: list[Any], log: Path) -> dict[str, float]:
-    """Run a program to its end; return seconds and the peak in MiB."""
-    before = time.perf_counter()
-    with log.open("w") as stream:
-        process = subprocess.Popen([str(word) for word in words], stdout=stream, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(map(str, words))}\n{log.read_text()[-2000:]}")
-    return {"seconds": time.perf_counter() - before, "peak_mib": usage.ru_maxrss / 1024}
 
 
 def measure_prepare(folder: Path) -> dict[str, float]:
     """Prepare the slices."""
     shutil.rmtree(folder / "data", ignore_errors=True)
-    return measure([*BRAINSEG, "prepare", folder / "slices", "--output", folder / "data"], folder / "prepare.log")
+    return run_program([*BRAINSEG, "prepare", folder / "slices", "--output", folder / "data"], folder / "prepare.log")
 
 
 def measure_training(folder: Path) -> dict[str, float]:
@@ -56,13 +43,11 @@ def measure_training(folder: Path) -> dict[str, float]:
     """
     shutil.rmtree(folder / "run", ignore_errors=True)
     options = {"dataset_dir": folder / "data", "output_dir": folder / "run", "epochs": 3, "val_interval": 3}
-    words = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", CONFIGS / "train.yaml"]
-    given = [word for name, value in {**options, "volume_visits": 4}.items() for word in (f"--{name}", value)]
+    words = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", TRAIN]
+    given = [word for name, value in {**options, "slices_per_volume": 4}.items() for word in (f"--{name}", value)]
     began = time.time()
-    whole = measure([*words, *given], folder / "train.log")
-    events = EventAccumulator(str(folder / "run" / "tensorboard"))
-    events.Reload()
-    ends = [event.wall_time for event in events.Scalars("train_loss")]
+    whole = run_program([*words, *given], folder / "train.log")
+    ends = [event.wall_time for event in read_scalars(folder / "run", "train_loss")]
     epoch = ends[1] - ends[0]
     return {**whole, "epoch_seconds": epoch, "start_up_seconds": ends[0] - began - epoch}
 
@@ -71,13 +56,13 @@ def measure_predict(folder: Path) -> dict[str, float]:
     """Segment every patient by the weights that ship."""
     shutil.rmtree(folder / "masks", ignore_errors=True)
     words = [*BRAINSEG, "predict", folder / "data", "--part", "all", "--output", folder / "masks"]
-    return measure(words, folder / "predict.log")
+    return run_program(words, folder / "predict.log")
 
 
 def measure_evaluate(folder: Path) -> dict[str, float]:
     """Score every patient's mask."""
     words = [*BRAINSEG, "evaluate", "--datalist", folder / "data", "--predictions", folder / "masks", "--part", "all"]
-    return measure([*words, "--output", folder / "scores", "--allow-seen"], folder / "evaluate.log")
+    return run_program([*words, "--output", folder / "scores", "--allow-seen"], folder / "evaluate.log")
 
 
 STEPS = {
@@ -114,7 +99,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("scale.json"))
     arguments = parser.parse_args()
     volume = [arguments.size, arguments.size, arguments.slices]
-    record: dict[str, Any] = {"volume": volume, "machine": f"{platform.machine()}, {os.cpu_count()} processors"}
+    record: dict[str, Any] = {"volume": volume, "machine": describe_machine()}
     runs = json.loads(arguments.output.read_text())["runs"] if arguments.output.is_file() else {}
     for count in sorted(arguments.patients):
         folder, done = arguments.work / str(count), runs.setdefault(str(count), {})

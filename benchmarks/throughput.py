@@ -7,24 +7,22 @@ in turn and several times over, and takes off the time of the same command when 
 starting. The peak is the largest resident set of any one process; measured with half the studies too, so that one that
 grows with them shows. ``scaling`` is the rate by N processes, by N times that of one: 1 is perfect. Give every process
 a core of its own, or the figure says nothing.
+
+Run it in the root of the source tree, which need not be installed; it takes GPUs, shared in turn, if there are any.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from measuring import describe_machine, run_program, write_record
 
 from monai_brainseg.phantom import make_phantom
 
@@ -44,14 +42,7 @@ def predict(studies: Path, output: Path, processes: int) -> dict[str, float]:
     """Run the command to its end."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     words += ["-m", "monai_brainseg", "predict", str(studies), "--output", str(output)]
-    before = time.perf_counter()
-    log = output.with_suffix(".log")
-    with log.open("w") as stream:
-        process = subprocess.Popen(words, stdout=stream, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(log.read_text()[-2000:])
-    return {"seconds": time.perf_counter() - before, "peak_mib": usage.ru_maxrss / 1024}
+    return run_program(words, output.with_suffix(".log"))
 
 
 def measure(studies: Path, processes: int) -> dict[str, float]:
@@ -89,7 +80,7 @@ def main() -> None:
     record: dict[str, Any] = {
         "studies": arguments.studies,
         "volume": [arguments.size, arguments.size, arguments.slices],
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {len(os.sched_getaffinity(0))} allowed",
+        "machine": describe_machine(),
         "runs": {
             each: {
                 "studies_per_second": rate,
@@ -101,8 +92,7 @@ def main() -> None:
             for each, rate in rates.items()
         },
     }
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps(record, indent=1))
+    write_record(record, arguments.output)
 
 
 if __name__ == "__main__":

@@ -1,78 +1,59 @@
 """How much of a training is the network's own work, and how ours compares with stock MONAI.
 
     python benchmarks/train.py data/lgg --repeats 3 --output train.json
+    python benchmarks/train.py data/lgg --recipe configs/recipes/short.yaml --output train_short.json
     python benchmarks/train.py data/lgg --to-dice 0.80 --recipe configs/recipes/short.yaml --output time_to_dice.json
 
-The first measures images per second, in turn in one run, of (a) the bare network step, that is forward, loss, backward
-and optimiser on tensors that lie in memory, of the shape and precision that the training uses; of the U-Net bundle's
-`run training` from end to end, waiting for data, augmentation and handlers included (validation is not: it has no part
-in images per second); and of (b) the same training as stock MONAI does it, benchmarks/stock_train.yaml. The second
-trains ours (there with the recipe for short trainings) and (b) until a validation reaches that mean Dice, and gives
-minutes from the start of the process. Ratios are of medians.
+The first two measure images per second, in turn in one run, of
+
+- the bare step: forward, loss, backward and optimiser on tensors that lie on the device, of the shape and precision
+  that the training uses;
+- the captured step, with a GPU alone: slices drawn from a set on the device, turned and scaled, forward, loss, backward
+  and optimiser, all of it one CUDA graph that is replayed, so that nothing waits for Python;
+- ours: the U-Net bundle's `run training` from end to end, waiting for data, augmentation and handlers included
+  (validation is not: it has no part in images per second);
+- stock: the same training as stock MONAI does it, benchmarks/stock_train.yaml.
+
+A recipe is laid under all four, so that all train the same network. Ratios are of medians. With a GPU, its memory is
+the peak of what torch held, and its utilisation what nvidia-smi says: the share of time with a kernel at work.
+
+The third trains ours with the recipe, and stock MONAI without it, until a validation reaches that mean Dice, and gives
+minutes from the start of the process.
+
+Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from measuring import TRAIN, choose_device, describe_machine, read_scalars, write_record
 from tqdm import tqdm
+from training_steps import measure_bare_step, measure_captured_step
+from utilisation import follow_gpu, read_utilisation
 
-from monai_brainseg.inferers import half_precision
-
-TRAIN = "bundles/brainseg_unet/configs/train.yaml"
 STOCK = "benchmarks/stock_train.yaml"
 WARM_UP = 1  # epochs left out: the cache is new, and libraries choose their kernels
+NO_GRAPH = "not measured: CUDA graphs need a CUDA device"
+
+Figures = dict[str, float]
 
 
-def measure_bare_step(steps: int, definition: dict[str, Any] | None = None, compiled: bool = False) -> float:
-    """Return images per second of the bare step, built from the bundle's own definitions.
-
-    Args:
-        steps: that are measured, after five to warm up.
-        definition: of another network than the bundle's.
-        compiled: by ``torch.compile``.
-    """
-    parser = ConfigParser(ConfigParser.load_config_file(TRAIN))
-    parser.update({"network_def": definition or parser["network_def"]})
-    network, loss = parser.get_parsed_content("network"), parser.get_parsed_content("loss")
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
-    device = parser.get_parsed_content("device")
-    batch = parser["batch_size"] * parser["slices_per_volume"]
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand((batch, 3, *parser["patch_size"]), generator=generator)
-    masks = (images[:, 1:2] > 0.9).float().to(device)
-    images = images.to(device, memory_format=torch.channels_last)
-    network.train()
-    run = torch.compile(network) if compiled else network
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast(device.type, dtype=half_precision(device)):
-            logits = run(images)
-        loss(logits.float(), masks).backward()
-        optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    for _ in range(5):
-        step()
-    before = time.perf_counter()
-    for _ in range(steps):
-        step()
-    return batch * steps / (time.perf_counter() - before)
+def measure_alone(measure: Callable[..., Figures], *arguments: Any) -> Figures:
+    """Call a function in a process of its own, so that nothing it leaves on the device is there later."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+        return alone.submit(measure, *arguments).result()
 
 
 def start_training(configs: list[str], dataset: Path, output: Path, **options: Any) -> subprocess.Popen[str]:
@@ -84,88 +65,124 @@ def start_training(configs: list[str], dataset: Path, output: Path, **options: A
     return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True)
 
 
-def read_scalars(output: Path, name: str) -> list[Any]:
-    """Return the values of a TensorBoard scalar so far, each with its wall time."""
-    events = EventAccumulator(str(output / "tensorboard"))
-    events.Reload()
-    return events.Scalars(name) if name in events.Tags()["scalars"] else []
-
-
-def measure_training(configs: list[str], dataset: Path, epochs: int) -> float:
-    """Return the median over epochs of the images per second of a training."""
+def measure_training(configs: list[str], dataset: Path, epochs: int, visits: int) -> Figures:
+    """Return the figures of a training: medians over its epochs, but for the peak of memory."""
     with tempfile.TemporaryDirectory() as temporary:
-        output = Path(temporary) / "run"
-        options = {"epochs": epochs + WARM_UP, "val_interval": epochs + WARM_UP, "volume_visits": 4}
-        if start_training(configs, dataset, output, **options).wait():
+        output, used = Path(temporary) / "run", Path(temporary) / "used.csv"
+        options = {"epochs": epochs + WARM_UP, "val_interval": epochs + WARM_UP, "slices_per_volume": visits}
+        with follow_gpu(used):
+            failed = start_training(configs, dataset, output, **options).wait()
+        if failed:
             raise SystemExit(output.with_suffix(".log").read_text()[-2000:])
-        return statistics.median(event.value for event in read_scalars(output, "images_per_second")[WARM_UP:])
+        rates = read_scalars(output, "images_per_second")
+        memory = read_scalars(output, "gpu_memory_gib")
+        return {
+            "images_per_second": statistics.median(event.value for event in rates[WARM_UP:]),
+            **({"gpu_memory_gib": max(event.value for event in memory)} if memory else {}),
+            **read_utilisation(used, rates[WARM_UP - 1].wall_time, rates[-1].wall_time),
+        }
 
 
 def measure_time_to_dice(configs: list[str], dataset: Path, dice: float, limit: float) -> dict[str, Any]:
     """Train until a validation reaches ``dice``, or ``limit`` minutes; return minutes and the best Dice."""
     with tempfile.TemporaryDirectory() as temporary:
-        output = Path(temporary) / "run"
-        before = time.time()
-        process = start_training(configs, dataset, output, val_interval=1)
+        output, used = Path(temporary) / "run", Path(temporary) / "used.csv"
         found: list[Any] = []
-        while process.poll() is None and time.time() - before < limit * 60:
-            time.sleep(2)
-            found = read_scalars(output, "val_mean_dice") if (output / "tensorboard").is_dir() else []
-            if found and max(event.value for event in found) >= dice:
-                break
-        process.terminate()
-        process.wait()
+        with follow_gpu(used):
+            before = time.time()
+            process = start_training(configs, dataset, output, val_interval=1)
+            while process.poll() is None and time.time() - before < limit * 60:
+                time.sleep(2)
+                found = read_scalars(output, "val_mean_dice")
+                if any(event.value >= dice for event in found):
+                    break
+            process.terminate()
+            process.wait()
+        found = read_scalars(output, "val_mean_dice")  # the last one may have come as the training ended
         if not found:
             raise SystemExit(output.with_suffix(".log").read_text()[-2000:])
-        reached = [event for event in found if event.value >= dice]
-        minutes = (reached[0].wall_time - before) / 60 if reached else None
-        return {"minutes": minutes, "best_dice": max(event.value for event in found), "validations": len(found)}
+        reached = [event.wall_time for event in found if event.value >= dice]
+        return {
+            "minutes": (reached[0] - before) / 60 if reached else None,
+            "best_dice": max(event.value for event in found),
+            "validations": len(found),
+            **read_utilisation(used, found[0].wall_time, found[-1].wall_time),
+        }
+
+
+def compare_speeds(arguments: argparse.Namespace, recipe: list[str]) -> dict[str, Any]:
+    """Measure in turn, so that what else the machine does falls on all alike."""
+    ours, stock = [TRAIN, *recipe], [TRAIN, *recipe, STOCK]
+    measured: dict[str, list[Figures]] = {"bare_step": [], "ours": [], "stock": []}
+    no_graph = None if torch.cuda.is_available() else NO_GRAPH
+    for _ in tqdm(range(arguments.repeats), disable=None):
+        measured["bare_step"].append(measure_alone(measure_bare_step, ours, arguments.steps))
+        if no_graph is None:
+            try:
+                figures = measure_alone(measure_captured_step, ours, arguments.steps)
+                measured.setdefault("captured_step", []).append(figures)
+            except Exception as error:  # whatever a network, a loss or an optimiser does that no graph can hold
+                no_graph = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        for name, configs in (("ours", ours), ("stock", stock)):
+            measured[name].append(
+                measure_training(configs, arguments.dataset, arguments.epochs, arguments.slices_per_volume)
+            )
+    return {**summarise(measured), **({"captured_step": no_graph} if no_graph else {})}
+
+
+def summarise(measured: Mapping[str, list[Figures]]) -> dict[str, Any]:
+    """Return every figure of all, and the ratios of the medians of images per second."""
+    figures: dict[str, dict[str, list[float]]] = {}
+    for name, runs in measured.items():
+        for figure, value in (pair for run in runs for pair in run.items()):
+            figures.setdefault(figure, {}).setdefault(name, []).append(value)
+    medians = {name: statistics.median(values) for name, values in figures["images_per_second"].items()}
+    ratios = {
+        f"{one}_over_{other}": medians[one] / medians[other]
+        for one, other in (
+            ("ours", "bare_step"), ("ours", "stock"), ("ours", "captured_step"), ("captured_step", "bare_step"),
+        )
+        if one in medians and other in medians
+    }  # fmt: skip
+    return {**figures, **ratios}
+
+
+def read_arguments() -> argparse.Namespace:
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=lambda text: Path(text).resolve(), help="a prepared folder")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2, help="of each measured training, after one to warm up")
+    on_gpu = choose_device().type == "cuda"
+    parser.add_argument(
+        "--slices-per-volume", type=int, default=100 if on_gpu else 8, metavar="N",
+        help="drawn in such an epoch (default: 8, with a GPU 100)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--steps", type=int, default=400 if on_gpu else 40, help="that are timed bare (default: 40, with a GPU 400)"
+    )
+    parser.add_argument("--to-dice", type=float, metavar="DICE", help="measure minutes to this validation Dice instead")
+    parser.add_argument(
+        "--limit", type=float, default=60, help="minutes after which a training to --to-dice is stopped (default: 60)"
+    )
+    parser.add_argument("--recipe", help="overlay, e.g. of another network: configs/recipes/short.yaml")
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args()
 
 
 def main() -> None:
-    """Measure in turn, so that what else the machine does falls on all alike."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path, help="a prepared folder")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2, help="of each measured training, after one to warm up")
-    parser.add_argument("--to-dice", type=float, metavar="DICE", help="measure minutes to this validation Dice instead")
-    parser.add_argument(
-        "--limit", type=float, default=60, help="minutes after which a training to --to-dice is stopped"
-    )
-    parser.add_argument("--recipe", help="overlay on ours alone, e.g. of a wiser network: configs/recipes/short.yaml")
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
-    if arguments.recipe and not arguments.to_dice:
-        parser.error("--recipe: only with --to-dice, as the bare step and stock MONAI are of the bundle's own network")
-    dataset = arguments.dataset.resolve()
-    ours, stock = [TRAIN, *filter(None, [arguments.recipe])], [TRAIN, STOCK]
-    result: dict[str, Any]
+    """Measure and write the results."""
+    arguments = read_arguments()
+    recipe = [arguments.recipe] if arguments.recipe else []
     if arguments.to_dice:
-        result = {
-            name: measure_time_to_dice(configs, dataset, arguments.to_dice, arguments.limit)
-            for name, configs in tqdm({"ours": ours, "stock": stock}.items(), disable=None)
+        trained = {"ours": [TRAIN, *recipe], "stock": [TRAIN, STOCK]}
+        result: dict[str, Any] = {
+            name: measure_time_to_dice(configs, arguments.dataset, arguments.to_dice, arguments.limit)
+            for name, configs in tqdm(trained.items(), disable=None)
         }
     else:
-        rates: dict[str, list[float]] = {"bare_step": [], "ours": [], "stock": []}
-        for _ in tqdm(range(arguments.repeats), disable=None):
-            rates["bare_step"].append(measure_bare_step(40))
-            rates["ours"].append(measure_training(ours, dataset, arguments.epochs))
-            rates["stock"].append(measure_training(stock, dataset, arguments.epochs))
-        medians = {name: statistics.median(values) for name, values in rates.items()}
-        result = {
-            "images_per_second": rates,
-            "ours_over_bare_step": medians["ours"] / medians["bare_step"],
-            "ours_over_stock": medians["ours"] / medians["stock"],
-        }
-    result["machine"] = {
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "processors_allowed": len(os.sched_getaffinity(0)),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "torch": torch.__version__,
-    }
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+        result = compare_speeds(arguments, recipe)
+    write_record({**result, "recipe": arguments.recipe, "machine": describe_machine()}, arguments.output)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.slices import load_itk
 from monai_brainseg.volumes import Volume
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
@@ -66,10 +67,9 @@ def list_series(folder: Path) -> list[Series]:
     """Return the image series of a folder, its own files alone, sorted by number.
 
     Raises:
-        InputError: none of the files can be read as DICOM.
+        InputError: none of the files can be read as DICOM, or ITK is not installed.
     """
-    import itk  # loads slowly, and most inputs do not need it
-
+    itk = load_itk(folder)
     itk.Object.SetGlobalWarningDisplay(False)
     names = itk.GDCMSeriesFileNames.New()
     names.SetUseSeriesDetails(True)
@@ -118,10 +118,10 @@ def read_series(files: Sequence[Path]) -> Volume:
         ``[x, y, z]`` = [column, row, slice] with its affine in millimetres.
 
     Raises:
-        InputError: a file is missing or unreadable, slices are missing, differ in direction or share a place.
+        InputError: a file is missing or unreadable, slices are missing, differ in direction or share a place, or ITK is
+            not installed.
     """
-    import itk
-
+    itk = load_itk(files[0])
     itk.Object.SetGlobalWarningDisplay(False)
     headers = [_read_header(file) for file in files]
     if len(files) > 1:
@@ -154,8 +154,7 @@ def _describe(files: tuple[Path, ...]) -> Series | None:
 
 def _read_header(file: Path) -> dict[str, str]:
     """Return the tags that are looked at; names and birthdays are left in the file."""
-    import itk
-
+    itk = load_itk(file)
     if not file.is_file():
         raise InputError(f"{file}: no such file; check the path")
     try:

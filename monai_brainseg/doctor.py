@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
 from dataclasses import dataclass, field
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,9 @@ def _find_overlays() -> Path:
 
 def _check_requirements() -> Iterator[Advice]:
     """Yield what the package asks for and is not there in a version that it takes."""
-    from importlib.metadata import PackageNotFoundError, version
-
     from packaging.requirements import Requirement
 
-    for text in requires(_PACKAGE) or []:
+    for text in _list_requirements():
         wanted = Requirement(text)
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
@@ -111,6 +110,16 @@ def _check_requirements() -> Iterator[Advice]:
             continue
         if not wanted.specifier.contains(here, prereleases=True):
             yield Advice(ERROR, wanted.name, f"is {here}, and {wanted.specifier} is needed", f"pip install '{wanted}'")
+
+
+def _list_requirements() -> list[str]:
+    """Return what the package asks for, which a source tree that is not installed says in ``setup.cfg``."""
+    try:
+        return requires(_PACKAGE) or []
+    except PackageNotFoundError:
+        settings = ConfigParser()
+        settings.read(_REPOSITORY / "setup.cfg")
+        return settings.get("options", "install_requires", fallback="").split("\n")[1:]
 
 
 def _check_constraints() -> Iterator[Advice]:

@@ -10,7 +10,6 @@ import math
 import platform
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from monai_brainseg.intervals import DRAWS
 from monai_brainseg.learning_curves import read_training_run
 from monai_brainseg.operating_points import ChosenPoints, check_unused, choose_points, read_points
 from monai_brainseg.overlays import Overlay, choose_examples, draw_overlay
-from monai_brainseg.provenance import judge, read_seen
+from monai_brainseg.provenance import judge, list_versions, read_seen
 from monai_brainseg.report import Evidence, make_report
 from monai_brainseg.scoring import OVERLAPS, PatientScores, find_predictions, score_patient
 from monai_brainseg.splits import Item, select_items
@@ -175,7 +174,7 @@ def _describe_run() -> dict[str, Any]:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "device": "cpu",
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("monai-brainseg", "monai", "torch", "numpy", "scipy")},
+        "versions": list_versions("monai", "torch", "numpy", "scipy"),
     }
 
 

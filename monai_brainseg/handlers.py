@@ -65,7 +65,8 @@ class EpochSummary:
 
     ``train_loss`` is the mean over the epoch's iterations, ``images_per_second`` counts the waiting for data too
     (Ignite's ``Frequency`` leaves it out), ``learning_rate`` is that of the last step. Of several processes, the
-    losses are averaged and the images added up.
+    losses are averaged and the images added up. With a GPU, ``gpu_memory_gib`` is the peak of what this process held
+    on it so far.
 
     Args:
         optimizer: whose learning rate is shown.
@@ -100,6 +101,8 @@ class EpochSummary:
         engine.state.metrics["train_loss"] = float(loss) / idist.get_world_size()
         engine.state.metrics["images_per_second"] = images / (time.perf_counter() - self._started)
         engine.state.metrics["learning_rate"] = self._learning_rate
+        if torch.cuda.is_initialized():
+            engine.state.metrics["gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
 
 
 class Checkpoints:

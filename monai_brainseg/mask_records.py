@@ -10,15 +10,14 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from monai_brainseg.provenance import RECORD, describe_machine
+from monai_brainseg.provenance import RECORD, describe_machine, list_versions
 from monai_brainseg.volumes import unwritable, write_whole
 
 _FOLDER, _FAILED = "records", "records/failed"
-_PACKAGES = ("monai-brainseg", "monai", "torch", "numpy", "nibabel", "itk")
+_PACKAGES = ("monai", "torch", "numpy", "nibabel", "itk")
 
 
 def hash_settings(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
@@ -82,7 +81,7 @@ def write_run(output: Path, checkpoints: Sequence[Mapping[str, Any]], command: S
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "device": device,
             "machine": describe_machine(),
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+            "versions": {"python": platform.python_version(), **list_versions(*_PACKAGES)},
             "checkpoint": [*checkpoints, *earlier],
             "cases": [{k: v for k, v in case.items() if k not in ("key", "weights")} for case in cases],
             "failed": failed,

@@ -18,7 +18,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,7 +32,14 @@ from monai_brainseg.commands import Command, check_command, count_given, read_co
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.machine_checks import check_start
-from monai_brainseg.provenance import RECORD, describe_checkpoint, describe_machine, judge, merge_checkpoints
+from monai_brainseg.provenance import (
+    RECORD,
+    describe_checkpoint,
+    describe_machine,
+    judge,
+    list_versions,
+    merge_checkpoints,
+)
 from monai_brainseg.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
 from monai_brainseg.splits import read_datalist, select_items
 from monai_brainseg.volumes import read_nifti
@@ -252,7 +258,7 @@ def _record(command: Command, output_dir: Path, fresh: bool, weights: Mapping[st
         "seed": config.get("seed"),
         "python": platform.python_version(),
         "machine": describe_machine(),
-        "versions": {name: version(name) for name in ("monai-brainseg", "monai", "torch", "pytorch-ignite", "numpy")},
+        "versions": list_versions("monai", "torch", "pytorch-ignite", "numpy"),
     }
     with write_beside(output_dir / RECORD) as path:
         path.write_text(json.dumps(record, indent=2) + "\n")

@@ -9,9 +9,12 @@ import struct
 import zlib
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import tifffile
+
+from monai_brainseg.errors import InputError
 
 SLICE_ENDINGS = (".tif", ".tiff", ".png")
 _LZW = 5
@@ -29,6 +32,7 @@ def decode_slice(path: Path) -> np.ndarray:
     """Return ``[row, column]`` or ``[row, column, channel]`` as stored, one-bit images as uint8 0 and 1.
 
     Raises:
+        InputError: ITK is needed and not installed.
         ValueError: the file holds no single slice, or is damaged; the libraries beneath raise other kinds as well.
     """
     ending = path.suffix.lower()
@@ -47,6 +51,23 @@ def encode_slice(image: np.ndarray, ending: str) -> bytes:
     if ending.lower() not in SLICE_ENDINGS or image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"slices are written as uint8 or uint16 .tif or .png, not as {image.dtype} {ending}")
     return _encode_png(image) if ending.lower() == ".png" else _encode_tif(image)
+
+
+def load_itk(path: Path) -> Any:
+    """Return ITK, which loads slowly, and which NIfTI and most TIFF files do not need.
+
+    Args:
+        path: what is to be read by it.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import itk
+    except ImportError as error:
+        what = "DICOM, PNG and LZW-compressed TIFF are read by ITK, which is not installed"
+        raise InputError(f"{path}: {what}; pip install itk") from error
+    return itk
 
 
 def _decode_tif(path: Path) -> np.ndarray:
@@ -78,8 +99,7 @@ def _decode_itk(path: Path) -> np.ndarray:
 
 
 def _decode_alone(path: Path) -> np.ndarray:
-    import itk  # loads slowly, and most slices do not need it
-
+    itk = load_itk(path)
     reader = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
     if reader is None:
         raise ValueError("it is no image")

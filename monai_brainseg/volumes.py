@@ -195,6 +195,8 @@ def _read_slice(path: Path) -> np.ndarray:
         raise InputError(f"{path}: no such file; check the path")
     try:
         return decode_slice(path)
+    except InputError:
+        raise
     except Exception as error:  # decoders raise anything on a damaged file
         raise _unreadable(path, error) from error
 
