@@ -193,7 +193,10 @@ def test_weights_of_other_networks_segment_and_serve(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--recipe", "nonsense"], "one of best, demo, encoder_decoder, fcn_resnet50_ce, finetune, pretrained, short, unet, unet_bce_dice"),
+        (
+            ["--recipe", "nonsense"],
+            "one of best, demo, encoder_decoder, fcn_resnet50_ce, finetune, pretrained, short, unet, unet_bce_dice",
+        ),
         (["--recipe", "encoder_decoder"], "recipe encoder_decoder: its weights are not the bundle's; name them by"),
         (["--recipe", "unet"], "recipe unet: its weights are not the bundle's; name them by --checkpoint"),
         (

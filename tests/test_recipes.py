@@ -92,6 +92,5 @@ def test_without_a_folder_of_recipes_a_line_says_where_they_are(
     with pytest.raises(InputError) as raised:
         read_recipe("unet")
     assert str(raised.value) == (
-        "unet: no such recipe; recipes with a name are in the repository's configs; "
-        "name the path of a YAML file"
+        "unet: no such recipe; recipes with a name are in the repository's configs; name the path of a YAML file"
     )
