@@ -203,7 +203,7 @@ def _check_halvings(patch: Any, config: ConfigParser) -> None:
     halves_five_times = isinstance(network, Mapping) and str(network.get("_target_")).endswith("FlexibleUNet")
     if halves_five_times and isinstance(patch, (list, tuple)) and any(isinstance(v, int) and v % 32 for v in patch):
         raise InputError(
-            f"patch_size {patch}: must be list of two multiples of 32, which FlexibleUNet halves five times"
+            f"patch_size {patch}: must be a list of two multiples of 32, as FlexibleUNet halves it five times"
         )
 
 

@@ -254,3 +254,13 @@ def test_torchrun_asked_to_stop_says_one_line_and_leaves_a_whole_checkpoint(data
     assert "Exception ignored" not in said
     assert torch.load(output / "last.pt", weights_only=True)["epoch"] >= 1
     assert not list(tmp_path.rglob(".*unfinished*"))
+
+
+def test_network_with_imagenets_weights_is_trained_by_two_processes(dataset: Path, tmp_path: Path) -> None:
+    """Its second step needs a gradient of every parameter from the first."""
+    words = torchrun(dataset, tmp_path / "run", Path("configs/pretrained.yaml").read_text(), patch_size=[64, 64])
+    narrow = words.index("--network_def::channels")  # of the bundle's own network
+    del words[narrow : narrow + 2]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["epoch"] == EPOCHS

@@ -58,7 +58,8 @@ def test_wheel_holds_the_bundles_whole_with_weights_and_licenses(wheel: Path) ->
     files = {name.removeprefix("bundles/") for name in tracked.stdout.split() if not name.endswith(".gitkeep")}
     assert "brainseg_unet/models/model.pt" in files
     assert {f"monai_brainseg/bundles/{name}" for name in files} <= names
-    assert "monai_brainseg/py.typed" in names
+    assert "brainseg_unet/brainseg_unet_scripts/encoders.py" in files
+    assert {"monai_brainseg/py.typed", "monai_brainseg/configs/pretrained.yaml"} <= names
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
     assert (
         zipfile.ZipFile(wheel).read("monai_brainseg/bundles/brainseg_unet/models/model.pt")
@@ -81,6 +82,10 @@ def test_installed_wheel_segments_a_phantom_from_any_folder(wheel: Path, tmp_pat
     assert where[1] == __version__
     away = tmp_path / "away"
     away.mkdir()
+    code = "from monai_brainseg.recipes import *; print(read_recipe('pretrained').file, count_parameters(read_recipe('pretrained')))"
+    overlay, parameters = run(python, "-c", code, folder=away).split()
+    assert Path(overlay).is_relative_to(site)
+    assert parameters == "3787298"
     run(bin_folder / "brainseg", "phantom", "--output", "in", "--patients", "1", "--size", "64", folder=away)
     run(bin_folder / "brainseg", "predict", "in", "--output", "masks", "--probability", folder=away)
     assert main(["predict", str(away / "in"), "--output", str(tmp_path / "here"), "--probability"]) == 0
