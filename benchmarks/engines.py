@@ -4,8 +4,8 @@
 
 Times the forward of a full batch of windows, and whole studies from file to mask, with the engines in turn within one
 process, so that ratios hold on a machine that others use too. Ratios are PyTorch's time by the engine's: above 1 the
-engine is faster. Dice is that of each engine's masks with PyTorch's, over the studies: least and mean. bfloat16 is
-shown for comparison: it is another precision, and no option of `brainseg predict`.
+engine is faster. Dice is that of each engine's masks with PyTorch's, over the studies: least and mean. All compute in
+float32 but for bfloat16, which is what `brainseg predict` takes where the processor has it (`--amp`).
 """
 
 from __future__ import annotations
@@ -31,31 +31,25 @@ from monai_brainseg.segmenting import Segmenter, load_bundle
 from monai_brainseg.studies import find_scans
 
 
-class HalfPrecision(torch.nn.Module):
-    """A network under bfloat16 autocast."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the answer in float32."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            answer: torch.Tensor = self.network(images).float()
-        return answer
-
-
 def make_segmenters(bundle: str, checkpoint: Path | None) -> dict[str, Segmenter]:
     """Return one for each engine."""
     folder = find_bundle(bundle, "inference.yaml")
     files = [checkpoint or folder / "models" / "model.pt"]
     device = torch.device("cpu")
-    made = {name: load_bundle(folder, files, device, {}) for name in ("torch", "torchscript", "bfloat16")}
+    precisions = {"torch": False, "torchscript": False, "bfloat16": True}
+    made = {name: load_bundle(folder, files, device, {"amp": amp}) for name, amp in precisions.items()}
     with tempfile.TemporaryDirectory() as temporary:
         export("torchscript", bundle, checkpoint, Path(temporary) / "model.ts")
         made["torchscript"].network = torch.jit.load(Path(temporary) / "model.ts").eval()
-    made["bfloat16"].network = HalfPrecision(made["bfloat16"].network)
     return {**made, "onnxruntime": load_bundle(folder, files, device, {}, engine="onnxruntime")}
+
+
+def compute(segmenter: Segmenter, images: torch.Tensor) -> torch.Tensor:
+    """Return the network's answer to a batch in the segmenter's precision."""
+    enabled = segmenter.precision != torch.float32
+    with torch.autocast("cpu", dtype=segmenter.precision, enabled=enabled):
+        answer: torch.Tensor = segmenter.network(images)
+    return answer
 
 
 def time_in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -114,7 +108,7 @@ def main() -> None:
     arguments = parser.parse_args()
     segmenters = make_segmenters(arguments.bundle, arguments.checkpoint)
     images = torch.rand(16, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-    calls = {name: partial(each.network, images) for name, each in segmenters.items()}
+    calls = {name: partial(compute, each, images) for name, each in segmenters.items()}
     with torch.inference_mode():
         forward = compare(time_in_turn(calls, 2 * arguments.rounds))
     record = {

@@ -30,8 +30,6 @@ from monai.bundle import ConfigParser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
-from monai_brainseg.inferers import half_precision
-
 TRAIN = "bundles/brainseg_unet/configs/train.yaml"
 STOCK = "benchmarks/stock_train.yaml"
 WARM_UP = 1  # epochs left out: the cache is new, and libraries choose their kernels
@@ -49,7 +47,7 @@ def measure_bare_step(steps: int, definition: dict[str, Any] | None = None, comp
     parser.update({"network_def": definition or parser["network_def"]})
     network, loss = parser.get_parsed_content("network"), parser.get_parsed_content("loss")
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
-    device = parser.get_parsed_content("device")
+    device, precision = (parser.get_parsed_content(name) for name in ("device", "precision"))
     batch = parser["batch_size"] * parser["slices_per_volume"]
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((batch, 3, *parser["patch_size"]), generator=generator)
@@ -60,7 +58,7 @@ def measure_bare_step(steps: int, definition: dict[str, Any] | None = None, comp
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast(device.type, dtype=half_precision(device)):
+        with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
             logits = run(images)
         loss(logits.float(), masks).backward()
         optimizer.step()
