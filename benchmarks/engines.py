@@ -4,8 +4,8 @@
 
 Times the forward of a full batch of windows, and whole studies from file to mask, with the engines in turn within one
 process, so that ratios hold on a machine that others use too. Ratios are PyTorch's time by the engine's: above 1 the
-engine is faster. Dice is that of each engine's masks with PyTorch's, over the studies: least and mean. bfloat16 is
-shown for comparison: it is another precision, and no option of `brainseg predict`.
+engine is faster. Dice is that of each engine's masks with PyTorch's, over the studies: least and mean. All compute in
+float32 but for bfloat16, which is what `brainseg predict` takes where the processor has it (`--amp`).
 
 Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one. ONNX Runtime, which
 computes on the CPU alone, is left out with a GPU, and where the packages onnx and onnxruntime are not there.
@@ -33,32 +33,26 @@ from monai_brainseg.segmenting import Segmenter, load_bundle
 from monai_brainseg.studies import find_scans
 
 
-class HalfPrecision(torch.nn.Module):
-    """A network under bfloat16 autocast."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the answer in float32."""
-        with torch.autocast(images.device.type, dtype=torch.bfloat16):
-            answer: torch.Tensor = self.network(images).float()
-        return answer
-
-
 def make_segmenters(bundle: str, checkpoint: Path | None, device: torch.device) -> dict[str, Segmenter]:
     """Return one for each engine that is there."""
     folder = find_bundle(bundle, "inference.yaml")
     files = [checkpoint or folder / "models" / "model.pt"]
-    made = {name: load_bundle(folder, files, device, {}) for name in ("torch", "torchscript", "bfloat16")}
+    precisions = {"torch": False, "torchscript": False, "bfloat16": True}
+    made = {name: load_bundle(folder, files, device, {"amp": amp}) for name, amp in precisions.items()}
     with tempfile.TemporaryDirectory() as temporary:
         export("torchscript", bundle, checkpoint, Path(temporary) / "model.ts")
         made["torchscript"].network = torch.jit.load(Path(temporary) / "model.ts", map_location=device).eval()
-    made["bfloat16"].network = HalfPrecision(made["bfloat16"].network)
     if device.type == "cpu" and find_spec("onnx") and find_spec("onnxruntime"):
         made["onnxruntime"] = load_bundle(folder, files, device, {}, engine="onnxruntime")
     return made
+
+
+def compute(segmenter: Segmenter, images: torch.Tensor) -> torch.Tensor:
+    """Return the network's answer to a batch in the segmenter's precision."""
+    enabled = segmenter.precision != torch.float32
+    with torch.autocast(images.device.type, dtype=segmenter.precision, enabled=enabled):
+        answer: torch.Tensor = segmenter.network(images)
+    return answer
 
 
 def time_in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int, device: torch.device) -> dict[str, list[float]]:
@@ -121,7 +115,7 @@ def main() -> None:
     device = choose_device()
     segmenters = make_segmenters(arguments.bundle, arguments.checkpoint, device)
     images = torch.rand(16, 3, 128, 128, generator=torch.Generator().manual_seed(0)).to(device)
-    calls = {name: partial(each.network, images) for name, each in segmenters.items()}
+    calls = {name: partial(compute, each, images) for name, each in segmenters.items()}
     with torch.inference_mode():
         forward = compare(time_in_turn(calls, 2 * arguments.rounds, device))
     record = {

@@ -236,8 +236,9 @@ def _keep_weights(run: Run, finished: bool) -> None:
     training = read_training_run(run.folder)
     speeds = [value for _, value in training.curves["images_per_second"]]
     epochs = yaml.safe_load(training.config)["epochs"]
-    speed = statistics.median(speeds)
-    _note(run, finished=finished, epoch=state["epoch"], epochs=epochs, images_per_second=speed)
+    facts = {"epochs": epochs, "images_per_second": statistics.median(speeds)}
+    precision = state["identity"]["precision"].removeprefix("torch.")
+    _note(run, finished=finished, epoch=state["epoch"], precision=precision, **facts)
 
 
 def _note(run: Run, **facts: Any) -> None:

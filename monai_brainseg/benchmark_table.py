@@ -159,6 +159,7 @@ def _describe_run(run: Run, why: str | None) -> Row:
         "run": run.name,
         "state": f"FAILED: {why}" if why else word,
         "epochs": epochs,
+        "precision": state.get("precision"),
         "images per second": state.get("images_per_second"),
         "minutes": state["minutes"],
     }

@@ -96,6 +96,14 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
     parser.add_argument(
+        "--amp",
+        type=lambda text: {"True": True, "False": False}.get(text, text),
+        choices=("auto", True, False),
+        default="auto",
+        help="auto (default): 16 bit where the device computes it by itself, else float32; True: 16 bit anyway; False: "
+        "float32",
+    )
+    parser.add_argument(
         "--engine", choices=("torch", "onnxruntime"), default="torch", help="onnxruntime: a little faster on a CPU"
     )
     parser.set_defaults(call=_predict)
@@ -125,6 +133,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         "uncertainty",
         "keep_scale",
         "device",
+        "amp",
         "engine",
     )
     options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})

@@ -181,6 +181,9 @@ def _check_value(where: str, name: str, value: Any, default: Any) -> None:
         raise InputError(f"{where} {value}: a text, and as such always true; write {value.capitalize()}")
     if name == "device":
         raise InputError(f"{where} {value}: write \"$torch.device('{value}')\"")
+    if name in _CHOICES:
+        _check_choice(where, value, _CHOICES[name])
+        return
     if name in ALLOWED and not ALLOWED[name][0](value):
         raise InputError(f"{where} {value}: must be {ALLOWED[name][1]}")
     if default is None or isinstance(default, str) and default[:1] in ("$", "@"):
@@ -188,6 +191,12 @@ def _check_value(where: str, name: str, value: Any, default: Any) -> None:
     accepted = (int, float) if isinstance(default, float) else (type(default),)
     if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
         raise InputError(f"{where} {value}: must be {type(default).__name__} as the default {default!r} is")
+
+
+def _check_choice(where: str, value: Any, choices: Sequence[Any]) -> None:
+    """Refuse a value that is none of the choices; 1 is not True."""
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise InputError(f"{where} {value}: must be {', '.join(map(str, choices[:-1]))} or {choices[-1]}")
 
 
 def _check_loss(name: Any, config: ConfigParser) -> None:
@@ -234,5 +243,5 @@ ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "tumor_share": (_is_share, "a number from 0 to 1"),
     "min_share": (_is_share, "a number from 0 to 1"),
     "patch_size": (_is_patch, "list of two multiples of 16"),
-    "part": (lambda value: value in ("training", "test", "all"), "training, test or all"),
 }
+_CHOICES: Mapping[str, tuple[Any, ...]] = {"amp": ("auto", True, False), "part": ("training", "test", "all")}

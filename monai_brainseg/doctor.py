@@ -183,8 +183,8 @@ def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], loa
     gpu = "" if on_cpu else f", {(step + load.slices) / machine_checks.GIB:.1f} GiB on the GPU"
     found.facts.append(
         f"estimate: an epoch about {_say_time(seconds)} without validation ({workload.slices_per_second:.0f} slices a "
-        f"second on {workload.device}), {settings.get('epochs', '?')} epochs; peak of memory about "
-        f"{peak / machine_checks.GIB:.1f} GiB{gpu}"
+        f"second in {workload.precision} on {workload.device}), {settings.get('epochs', '?')} epochs; peak of memory "
+        f"about {peak / machine_checks.GIB:.1f} GiB{gpu}"
     )
     found.advice += machine_checks.check_memory(load, workload.step_bytes if on_cpu else 0.0)
 

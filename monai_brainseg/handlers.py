@@ -156,6 +156,8 @@ class Checkpoints:
 
     def _start(self, engine: Engine) -> None:
         stop_on_signals(engine, self.last)
+        if engine.scaler is not None:  # of float16
+            self.stateful["scaler"] = engine.scaler
         if not self.resume:
             return
         if not self.last.is_file():

@@ -61,7 +61,9 @@ def write_failure(output: Path, case: str, reason: str) -> None:
     write_whole(output / _FAILED / f"{case}.json", _to_json({"case": case, "error": reason}))
 
 
-def write_run(output: Path, checkpoints: Sequence[Mapping[str, Any]], command: Sequence[str], device: str) -> None:
+def write_run(
+    output: Path, checkpoints: Sequence[Mapping[str, Any]], command: Sequence[str], device: str, precision: str
+) -> None:
     """Write ``run.json``: this run, and the records of all masks in the folder, whichever process made them.
 
     Raises:
@@ -80,6 +82,7 @@ def write_run(output: Path, checkpoints: Sequence[Mapping[str, Any]], command: S
             "command": list(command),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "device": device,
+            "precision": precision,
             "machine": describe_machine(),
             "versions": {"python": platform.python_version(), **list_versions(*_PACKAGES)},
             "checkpoint": [*checkpoints, *earlier],

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from brainseg_unet_scripts.precision import Amp, describe_precision, name_precision, select_device, select_precision
 from tqdm import tqdm
 
 from monai_brainseg.bundle_folders import DEFAULT, find_bundle
@@ -61,6 +62,7 @@ class Options:
         uncertainty: also write the map of entropy, and say a confidence.
         keep_scale: take a pixel for a millimetre where the spacing is unknown, however large the head is.
         device: "cpu", "cuda", "cuda:1"; a GPU if there is one where it is None.
+        amp: "auto", True or False: the precision, as in the bundle's configs.
         engine: what computes the network, "torch" or, on the CPU, "onnxruntime".
     """
 
@@ -74,6 +76,7 @@ class Options:
     uncertainty: bool = False
     keep_scale: bool = False
     device: str | None = None
+    amp: Amp = "auto"
     engine: str = "torch"
 
 
@@ -113,9 +116,13 @@ def predict(
         "weights": [checkpoint["sha256"] for checkpoint in checkpoints],
         **{name: vars(options)[name] for name in _DECISIVE},
         **({"recipe": overlay} if overlay else {}),
-        **({"engine": options.engine} if options.engine != "torch" else {}),  # single voxels may differ
+        # By these single voxels may differ; what auto gives is no reason to do masks again on another machine.
+        **({"engine": options.engine} if options.engine != "torch" else {}),
+        **({"amp": options.amp} if options.amp != "auto" else {}),
     }
-    write_run(output, checkpoints, command, str(device))
+    write_run(output, checkpoints, command, str(device), name_precision(segmenter.precision))
+    if rank == 0:
+        say(f"precision: {_explain_precision(segmenter, options.amp)}")
     bad = dict(found.bad) if rank == 0 else {}
     scans, done = found.scans[rank::processes], 0
     for scan in tqdm(scans, "segmenting", unit="study", disable=None):
@@ -136,8 +143,15 @@ def predict(
         say(f"{done} of {len(scans)} studies were segmented before, with the same settings")
     for case, reason in bad.items():
         write_failure(output, case, reason)
-    write_run(output, checkpoints, command, str(device))
+    write_run(output, checkpoints, command, str(device), name_precision(segmenter.precision))
     return bad
+
+
+def _explain_precision(segmenter: Segmenter, amp: Amp) -> str:
+    """Return it with the reason, where that is what was asked and not the engine's or an older bundle's own."""
+    if segmenter.precision != select_precision(amp, segmenter.device):
+        return name_precision(segmenter.precision)
+    return describe_precision(segmenter.precision, segmenter.device, amp)
 
 
 def _is_segmentation_due(output: Path, case: str) -> bool:
@@ -152,10 +166,13 @@ def _name_size(record: Mapping[str, Any]) -> str:
 
 def _choose_overrides(options: Options) -> dict[str, Any]:
     """Return the bundle's ids that options change; one at its default is left to a bundle that may not have it."""
+    if options.engine == "onnxruntime" and options.amp is True:
+        raise InputError("--amp True: onnxruntime computes in float32 here; leave out one of the two")
     return {
         **({"flip": True} if options.tta else {}),
         **({"operating_point": options.operating_point} if options.operating_point != "balanced" else {}),
         **({"smooth_slices": True} if options.smoothing else {}),
+        **({"amp": options.amp} if options.amp != "auto" else {}),
     }
 
 
@@ -200,6 +217,7 @@ def segment_scan(
         "hash": digest,
         "stand_ins": [sequence for sequence in SEQUENCES if sequence not in images],
         "scale": look.scale,
+        "precision": name_precision(segmenter.precision),
         "tumor_voxels": voxels,
         "tumor_ml": voxels * flair.voxel_size / 1000 if flair.spacing_known else None,
         **sure,
@@ -268,7 +286,7 @@ def _choose_device(name: str | None, engine: str) -> torch.device:
     if name is None:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        return torch.device(f"cuda:{local % count}" if count else "cpu")
+        return torch.device(f"cuda:{local % count}") if count else select_device()
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 import yaml
 from brainseg_unet_scripts.encoders import EncoderError, find_imagenet_weights
+from brainseg_unet_scripts.precision import PrecisionError
 from monai.bundle import ConfigParser
 
 from monai_brainseg.advice import ERROR
@@ -147,7 +148,9 @@ def explain(error: BaseException, datalist: Path | None) -> str | None:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return f"{cause}; free space or name another --output_dir"
-        if isinstance(cause, (InputError, EncoderError)) or isinstance(cause, OSError) and cause.errno is not None:
+        if isinstance(cause, (InputError, EncoderError, PrecisionError)):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.errno is not None:
             return str(cause)
         if reason := _name_memory(cause):
             return reason

@@ -76,6 +76,7 @@ class Segmenter:
         windows: the sliding window beneath it, whose ``sw_batch_size`` is lowered when a GPU runs out of memory.
         postprocessing: dictionary transform of ``image`` and ``pred``; nothing is saved by it.
         device: where the network runs.
+        precision: in which.
     """
 
     reader: MemoryReader
@@ -85,6 +86,7 @@ class Segmenter:
     windows: Any
     postprocessing: Callable[[Any], Any]
     device: torch.device
+    precision: torch.dtype
     notes: list[str] = field(default_factory=list)
 
     def segment(self, images: Mapping[str, Volume], scale: float = 1.0) -> Segmentation:
@@ -176,6 +178,8 @@ def load_bundle(
             raise InputError(f"{bundle / _CONFIG}: has no {name!r}; choose another bundle, or leave the option out")
     steps = [step for step in parser["postprocessing"]["transforms"] if step["_target_"] != "SaveImaged"]
     parser.update({**overrides, "bundle_root": str(bundle), "device": device, "postprocessing::transforms": steps})
+    if engine == "onnxruntime":
+        parser.update({"amp": False})
     reader = MemoryReader()
     for index, step in enumerate(parser["preprocessing"]["transforms"]):
         if isinstance(step, dict) and step["_target_"] == "LoadImaged":
@@ -186,7 +190,8 @@ def load_bundle(
     inferer = parser.get_parsed_content("inferer")
     windows = parser.get_parsed_content("slice_inferer") if "slice_inferer" in parser else inferer
     preprocessing, postprocessing = map(parser.get_parsed_content, ("preprocessing", "postprocessing"))
-    return Segmenter(reader, preprocessing, network, inferer, windows, postprocessing, device)
+    precision = parser.get_parsed_content("precision") if "precision" in parser else torch.float32
+    return Segmenter(reader, preprocessing, network, inferer, windows, postprocessing, device, precision)
 
 
 def _hush_libraries() -> None:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from brainseg_unet_scripts.precision import name_precision, select_device, select_precision
 from monai.losses import DiceCELoss
-
-from monai_brainseg.inferers import half_precision
 
 _SLICES = 4
 # End to end, the U-Net bundle's training of 128x128 slices on one core reaches this share of the bare step's speed.
@@ -26,11 +25,13 @@ class Workload:
         slices_per_second: of the bare step.
         step_bytes: memory of the process (CPU) or on the GPU at the peak of a step.
         device: where.
+        precision: in which, such as ``bfloat16``.
     """
 
     slices_per_second: float
     step_bytes: float
     device: str
+    precision: str
 
 
 def measure_workload(network: torch.nn.Module, settings: Mapping[str, Any], channels: int = 3) -> Workload:
@@ -43,7 +44,8 @@ def measure_workload(network: torch.nn.Module, settings: Mapping[str, Any], chan
         settings: ``patch_size``, ``batch_size`` and ``amp`` of the config.
         channels: of its input.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = select_device()
+    precision = select_precision(settings.get("amp", "auto"), device)
     network = network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
@@ -52,7 +54,7 @@ def measure_workload(network: torch.nn.Module, settings: Mapping[str, Any], chan
 
     def step() -> None:
         network.zero_grad()
-        with torch.autocast(device.type, dtype=half_precision(device), enabled=bool(settings.get("amp", True))):
+        with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
             answer = network(images.to(memory_format=torch.channels_last))
         loss(answer.float(), masks).backward()
         if device.type == "cuda":
@@ -67,7 +69,7 @@ def measure_workload(network: torch.nn.Module, settings: Mapping[str, Any], chan
     batch = int(settings.get("batch_size", 1))
     fixed = sum(p.numel() for p in network.parameters()) * 16  # weights, gradients, two moments, in float32
     growing = max(0.0, after - before - fixed) / _SLICES * batch
-    return Workload(_SLICES / seconds, before + fixed + growing, str(device))
+    return Workload(_SLICES / seconds, before + fixed + growing, str(device), name_precision(precision))
 
 
 def _measure_peak(device: torch.device) -> float:

@@ -49,7 +49,11 @@ def test_configs_of_the_bundle_agree_on_network_and_preprocessing() -> None:
         assert train[name] == evaluate[name] == inference[name], name
     names = (
         "postprocessing",
+        "device",
+        "amp",
+        "precision",
         "inferer",
+        "mirroring_inferer",
         "slice_inferer",
         "case_name",
         "min_voxels",

@@ -1,37 +1,51 @@
-"""Half precision inside, float32 outside."""
+"""16 bit inside, float32 outside."""
 
 from __future__ import annotations
 
 import torch
+from brainseg_unet_scripts.inferers import AutocastInferer
+from brainseg_unet_scripts.precision import Amp
 from monai.inferers import SimpleInferer, SliceInferer
 
-from monai_brainseg.inferers import HalfPrecisionInferer, half_precision
 
-CPU = torch.device("cpu")
+def watch(network: torch.nn.Module) -> list[torch.dtype]:
+    """Return a list to which each answer of the network adds its type."""
+    seen: list[torch.dtype] = []
+    network.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    return seen
 
 
 def test_network_runs_in_bfloat16_and_its_answer_is_float32() -> None:
-    seen = []
-    network = torch.nn.Conv2d(3, 2, 3, padding=1)
-    network.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    images = torch.rand(2, 3, 16, 16)
-    answer = HalfPrecisionInferer(SimpleInferer(), CPU)(images, network)
-    assert seen == [half_precision(CPU)] == [torch.bfloat16]
-    assert answer.dtype == torch.float32
-    assert torch.allclose(answer, network(images), atol=0.02)
+    for amp in (True, torch.bfloat16):
+        network = torch.nn.Conv2d(3, 2, 3, padding=1)
+        seen, images = watch(network), torch.rand(2, 3, 16, 16)
+        answer = AutocastInferer(SimpleInferer(), amp)(images, network)
+        assert seen == [torch.bfloat16]
+        assert answer.dtype == torch.float32
+        assert torch.allclose(answer, network(images), atol=0.02)
 
 
-def test_amp_off_is_exactly_the_network() -> None:
+def test_without_amp_it_is_exactly_the_network() -> None:
     network, images = torch.nn.Conv2d(3, 2, 3), torch.rand(2, 3, 16, 16)
-    assert torch.equal(HalfPrecisionInferer(SimpleInferer(), CPU, amp=False)(images, network), network(images))
+    choices: tuple[Amp, ...] = (False, torch.float32)
+    for amp in choices:
+        assert torch.equal(AutocastInferer(SimpleInferer(), amp)(images, network), network(images))
 
 
-def test_whole_volumes_cached_in_float16_go_through_a_slice_inferer() -> None:
+def test_whole_volumes_cached_in_float16_go_through_a_slice_inferer_whose_windows_are_blended_in_float32() -> None:
     network = torch.nn.Conv2d(3, 2, 3, padding=1)
-    inferer = HalfPrecisionInferer(SliceInferer(roi_size=(16, 16), spatial_dim=2), CPU)
-    assert inferer(torch.rand(1, 3, 20, 24, 5).half(), network).shape == (1, 2, 20, 24, 5)
+    windows = SliceInferer(roi_size=(16, 16), spatial_dim=2, overlap=0.5, mode="gaussian")
+    seen, images = watch(network), torch.rand(1, 3, 20, 24, 5).half()
+    answer = AutocastInferer(windows, True)(images, network)
+    assert answer.shape == (1, 2, 20, 24, 5)
+    assert set(seen) == {torch.bfloat16}
+    constant = AutocastInferer(windows, True)(images, lambda x: torch.full_like(x[:, :2], 0.7).bfloat16())
+    assert torch.allclose(constant, torch.tensor(0.7).bfloat16().float(), atol=1e-6, rtol=0)
 
 
-def test_a_device_may_be_named_by_a_text_as_a_label_server_does() -> None:
-    assert half_precision("cpu") == torch.bfloat16
-    assert HalfPrecisionInferer(SimpleInferer(), "cpu").device == CPU
+def test_each_of_several_answers_is_float32() -> None:
+    def network(images: torch.Tensor) -> list[torch.Tensor]:
+        return [images.bfloat16(), images.bfloat16()]
+
+    answers = AutocastInferer(SimpleInferer(), True)(torch.rand(1, 3, 8, 8), network)
+    assert [answer.dtype for answer in answers] == [torch.float32] * 2

@@ -1,0 +1,44 @@
+"""Running a network in the precision that its device is good at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+
+from brainseg_unet_scripts.precision import Amp, select_precision
+
+
+class AutocastInferer(Inferer):
+    """Let another inferer run its network under autocast, whose answers come back in float32.
+
+    So losses and the blending of windows stay exact. MONAI's engines autocast on CUDA only; this does on every device.
+
+    Args:
+        inferer: what cuts the input into what the network takes, e.g. ``SimpleInferer`` or ``SliceInferer``.
+        amp: ``"auto"``, True or False, by which `select_precision` chooses for the device of each input (a label server
+            may be asked for one device and then another); or a precision itself, such as ``torch.float32``.
+
+    Example::
+
+        inferer = AutocastInferer(SimpleInferer())
+        logits = inferer(images, network)  # float32
+    """
+
+    def __init__(self, inferer: Callable[..., Any], amp: Amp = "auto") -> None:
+        super().__init__()
+        self.inferer = inferer
+        self.amp = amp
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Return ``network``'s answer to ``inputs``, or its answers where it gives several, in float32."""
+        precision = select_precision(self.amp, inputs.device)
+
+        def compute(*images: Any, **options: Any) -> Any:
+            with torch.autocast(inputs.device.type, dtype=precision, enabled=precision != torch.float32):
+                answer = network(*images, **options)
+            return answer.float() if isinstance(answer, torch.Tensor) else [each.float() for each in answer]
+
+        return self.inferer(inputs.float(), compute, *args, **kwargs)
