@@ -33,7 +33,7 @@ def resume_precision(amp: Amp, device: torch.device | str, output_dir: str, resu
 
     Raises:
         InputError: ``amp`` contradicts the record, or the device cannot go on in the recorded precision.
-        PrecisionError: ``amp`` is neither auto nor True nor False.
+        BundleError: ``amp`` is neither auto nor True nor False.
     """
     last = Path(output_dir) / "last.pt"
     recorded = _read_recorded(last) if resume else None

@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 import yaml
-from brainseg_unet_scripts.encoders import EncoderError, find_imagenet_weights
-from brainseg_unet_scripts.precision import PrecisionError
+from brainseg_unet_scripts.encoders import find_imagenet_weights
+from brainseg_unet_scripts.errors import BundleError
 from monai.bundle import ConfigParser
 
 from monai_brainseg.advice import ERROR
@@ -111,7 +111,7 @@ def start_run(
             logging.disable()
         threading.excepthook = _leave_thread
         sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist) if given is None else None)
-    except (InputError, EncoderError, OSError) as error:
+    except (InputError, BundleError, OSError) as error:
         if claim_last_word():
             say_last_word(f"{command.run_id}: {error}")
         sys.exit(1)
@@ -148,9 +148,7 @@ def explain(error: BaseException, datalist: Path | None) -> str | None:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return f"{cause}; free space or name another --output_dir"
-        if isinstance(cause, (InputError, EncoderError, PrecisionError)):
-            return str(cause)
-        if isinstance(cause, OSError) and cause.errno is not None:
+        if isinstance(cause, (InputError, BundleError)) or isinstance(cause, OSError) and cause.errno is not None:
             return str(cause)
         if reason := _name_memory(cause):
             return reason

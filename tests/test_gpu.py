@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bundle_runs import CONFIGS, QUICK, build
+from bundle_runs import CONFIGS, QUICK, build, load
 from fixed_bundles import dice, draw_phantom, make_affine
 from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_multi_process import torchrun
 
-from monai_brainseg.augment import BatchAugmentation
 from monai_brainseg.predict import _choose_device
 from monai_brainseg.segmenting import Segmenter, load_bundle
 from monai_brainseg.volumes import Volume
@@ -81,21 +81,21 @@ def test_mixed_precision_trains_as_full_precision_does_and_keeps_its_weights_in_
     assert mixed != full
 
 
-def test_augmentation_on_the_device_is_that_of_the_cpu() -> None:
+def test_batches_of_the_device_are_those_of_the_cpu(prepared_phantoms: Path) -> None:
     """But for noise, whose numbers a device draws by itself."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand((8, 3, 64, 48), generator=generator)
-    batch = {"image": images, "label": (images[:, 1:2] > 0.7).byte()}
     found = []
     for device in (CPU, DEVICE):
-        augmentation = BatchAugmentation(
-            flip=0.5, rotate=35, scale=0.25, elastic=3, bias=0.15, blur=0.8, gain=0.25, gamma=0.35, noise=0, drop=0.3
-        )
-        augmentation.set_random_state(seed=1)
-        changed, masks = augmentation(batch, device)
+        parser = ConfigParser(load("train.yaml"))
+        parser.update({"dataset_dir": str(prepared_phantoms), "device": device, "patch_size": [64, 48]})
+        parser.update({"pixel_size": 1.0, "train::augmentation::noise": 0})
+        loader, augment = (parser.get_parsed_content(f"train::{name}") for name in ("dataloader", "augmentation"))
+        loader.set_epoch(1)
+        assert loader.dataset[0].slices.device.type == device.type
+        for drawing in (loader, augment):
+            drawing.set_random_state(seed=1)
+        changed, masks = augment(next(iter(loader)), device)
         assert changed.device.type == masks.device.type == device.type
         found.append((changed.cpu(), masks.cpu()))
-    assert not torch.allclose(found[0][0], images, atol=0.05)
     torch.testing.assert_close(found[0][0], found[1][0], atol=1e-3, rtol=1e-3)
     assert (found[0][1] != found[1][1]).float().mean() < 1e-3
 

