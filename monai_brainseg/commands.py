@@ -92,9 +92,7 @@ def check_command(command: Command) -> None:
         for name in brought if number else ():
             # An overlay may bring ids of its own, as long as something refers to them.
             referred = re.search(rf"@{re.escape(name)}(?!\w)", references)
-            # Of a network that has no weights of ImageNet's to begin with, this is true anyway.
-            needless = name == "pretrained" and brought[name] is False
-            if not (_is_known(name, merged) or referred or needless or name in MONAI_IDS):
+            if not (_is_known(name, merged) or referred or name in MONAI_IDS):
                 raise InputError(f"{file}: '{name}' is no id of {command.config_files[0]}{_suggest(name, merged)}")
             if name not in MONAI_IDS and not name.startswith("+"):
                 _check_value(f"{file}: {name}", name, brought[name], merged.get(name, None))

@@ -89,7 +89,7 @@ def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
             f"{file}: '{lost[0]}' changes how images are read, and evaluate.yaml has no such id; say the same for "
             f"evaluating in {companion.name}"
         )
-    return Recipe(file.stem, folder, file, without_imagenet(shared))
+    return Recipe(file.stem, folder, file, shared)
 
 
 def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Path]) -> Recipe:
@@ -107,11 +107,6 @@ def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Pat
     if not checkpoints and {*load_config(recipe.file), *recipe.evaluating} - {"bundle_root"}:
         raise InputError(f"recipe {recipe.name}: its weights are not the bundle's; name them by --checkpoint")
     return recipe
-
-
-def without_imagenet(overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an overlay by which no network begins with ImageNet's weights: it gets those of a checkpoint."""
-    return {**overlay, **({"pretrained": False} if "pretrained" in overlay else {})}
 
 
 def select_inference(recipe: Recipe) -> dict[str, Any]:

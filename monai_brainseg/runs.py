@@ -204,7 +204,8 @@ def _check_machine(command: Command, output_dir: Path, datalist: Path | None) ->
     """Refuse a machine on which the run would fail, ImageNet's weights among it, and warn where it may."""
     config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
     config.update(dict(command.overrides))
-    if config.get("pretrained") is True:
+    network = config.get("network_def")
+    if isinstance(network, Mapping) and network.get("pretrained") in (True, "@pretrained") and config.get("pretrained"):
         find_imagenet_weights()
     items = [] if datalist is None else read_datalist(datalist, check_files=False)["training"]
     for advice in check_start(output_dir, items, config.get()):

@@ -16,7 +16,7 @@ from monai_brainseg.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.commands import load_config
 from monai_brainseg.errors import InputError
 from monai_brainseg.label_contract import check_contract
-from monai_brainseg.recipes import Recipe, lay_over, read_trained, select_inference, without_imagenet
+from monai_brainseg.recipes import Recipe, lay_over, read_trained, select_inference
 from monai_brainseg.weights import read_checkpoint
 
 # The server trains in place: weights are written where it looks for them, all else beside them. It goes on from trained
@@ -25,6 +25,7 @@ from monai_brainseg.weights import read_checkpoint
 SERVED = {
     "ckpt_dir": "$@bundle_root + '/models'",
     "output_dir": "$@bundle_root + '/training'",
+    "pretrained": "false",  # it goes on from the weights in models
     "overwrite": "true",  # it trains again and again, on several GPUs by a command of its own
     "slices_per_volume": "64",
     "learning_rate": "0.0003",
@@ -104,7 +105,7 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Re
         weights = _copy_weights(source, copy, checkpoint)
         train = copy / "configs" / "train.yaml"
         if recipe is not None:
-            _lay_over_file(train, without_imagenet(load_config(recipe.file)))  # it goes on from model.pt
+            _lay_over_file(train, load_config(recipe.file))
             _lay_over_file(copy / "configs" / "inference.yaml", select_inference(recipe))
         train.write_text(adapt_config(train.read_text()))
         if findings := check_contract(copy):

@@ -130,7 +130,8 @@ def test_patch_that_is_no_multiple_of_32_is_refused(patch: list[int]) -> None:
 @pytest.mark.parametrize("name", ["pretrained", OVERLAY])
 def test_evaluating_takes_the_network_without_imagenets_weights(name: str) -> None:
     evaluating = read_recipe(name).evaluating
-    assert evaluating["pretrained"] is False
+    assert "pretrained" not in evaluating
+    assert ConfigParser.load_config_file(CONFIGS / "evaluate.yaml")["pretrained"] is False
     assert evaluating["network_def"]["pretrained"] == "@pretrained"
     assert read_recipe("unet").evaluating.keys() & {"pretrained"} == set()
 
@@ -191,7 +192,7 @@ def test_monai_alone_serves_a_copied_bundle_with_the_overlay(
     prepared_phantoms: Path, weights: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(BUNDLE, tmp_path / "copy")
-    options = {"bundle_root": copy, "checkpoint": weights, "pretrained": False, "remove_small": False}
+    options = {"bundle_root": copy, "checkpoint": weights, "remove_small": False}
     config, overlay = str(copy / "configs" / "inference.yaml"), str(Path(OVERLAY).resolve())
     done = run_without(
         f"monai_brainseg,{NO_IMAGENET}", "inferring", config, prepared_phantoms, tmp_path / "masks", overlay,
