@@ -24,7 +24,13 @@ from monai_brainseg.recipes import read_recipe
 from monai_brainseg.segmenting import load_network
 
 OVERLAY = "configs/pretrained.yaml"
-QUICK: dict[str, Any] = {"patch_size": [64, 64], "epochs": 2, "val_interval": 1, "batch_size": 4, "volume_visits": 2}
+QUICK: dict[str, Any] = {
+    "patch_size": [64, 64],
+    "epochs": 2,
+    "val_interval": 1,
+    "batch_size": 4,
+    "slices_per_volume": 2,
+}
 # Modules that cannot be imported, then `python -m` of what the words name.
 WITHOUT = """
 import runpy, sys
@@ -55,7 +61,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_short_training_finds_tumour(prepared_phantoms: Path, tmp_path: Path) -> None:
-    options = QUICK | {"epochs": 15, "val_interval": 15, "batch_size": 8, "volume_visits": 8, "pixel_size": 1.0}
+    options = QUICK | {"epochs": 15, "val_interval": 15, "batch_size": 8, "slices_per_volume": 8, "pixel_size": 1.0}
     done = run("training", "train.yaml", prepared_phantoms, tmp_path, OVERLAY, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     (line,) = [line for line in done.stdout.splitlines() if "best val_mean_dice" in line]
@@ -111,7 +117,7 @@ def test_tuning_begins_with_a_file_of_this_networks_weights_and_needs_no_imagene
 def test_training_of_the_other_network_is_not_gone_on_with(
     begun_with: tuple[str, ...], resumed_with: tuple[str, ...], prepared_phantoms: Path, tmp_path: Path
 ) -> None:
-    options = QUICK | {"epochs": 1, "volume_visits": 1}
+    options = QUICK | {"epochs": 1, "slices_per_volume": 1}
     done = run("training", "train.yaml", prepared_phantoms, tmp_path, *begun_with, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     done = run("training", "train.yaml", prepared_phantoms, tmp_path, *resumed_with, resume=True, **options)
