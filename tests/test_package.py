@@ -82,7 +82,7 @@ def test_installed_wheel_segments_a_phantom_from_any_folder(wheel: Path, tmp_pat
     assert where[1] == __version__
     away = tmp_path / "away"
     away.mkdir()
-    code = "from monai_brainseg.recipes import *; print(read_recipe('pretrained').file, count_parameters(read_recipe('pretrained')))"
+    code = "from monai_brainseg.recipes import *; r = read_recipe('pretrained'); print(r.file, count_parameters(r))"
     overlay, parameters = run(python, "-c", code, folder=away).split()
     assert Path(overlay).is_relative_to(site)
     assert parameters == "3787298"
