@@ -17,7 +17,7 @@ from monai_brainseg.processes import hold_folder
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--recipes", "nonsense"], "best, encoder_decoder, fcn_resnet50_ce, short, unet, "),
+        (["--recipes", "nonsense"], "best, demo, encoder_decoder, fcn_resnet50_ce, finetune, pretrained, short, "),
         (["--recipes", "nowhere.yaml"], "nowhere.yaml: no such recipe file"),
         (["--recipes", "best,best"], "each once"),
         (["--folds", "7"], "--folds 7: no such fold"),

@@ -63,7 +63,7 @@ def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
         "ckpt_dir: $@bundle_root + '/models'",
         "slices_per_volume: 64 # drawn from each volume in an epoch",
         "learning_rate: 0.0003",
-        "pretrained: false # begin with ImageNet's weights, where network_def has such an encoder; False with random ones",
+        "pretrained: false # begin with ImageNet's weights, where network_def has such an encoder",
         "overwrite: true # a training that output_dir holds",
     ]
     assert yaml.safe_load(adapted).keys() == yaml.safe_load(text).keys()
