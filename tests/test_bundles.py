@@ -60,6 +60,7 @@ def test_training_writes_weights_state_record_and_dashboard(weights: Path) -> No
     ]
     record = json.loads((output / "run.json").read_text())
     assert record["seed"] == 0
+    assert record["precision"] in ("bfloat16", "float32")
     assert {"monai", "torch", "monai-brainseg"} <= set(record["versions"])
     assert yaml.safe_load((output / "config.yaml").read_text())["epochs"] == QUICK["epochs"]
     events = EventAccumulator(str(output / "tensorboard"))
@@ -113,6 +114,7 @@ def test_evaluating_refuses_patients_that_the_weights_have_seen_unless_allowed(
     assert "NOT UNSEEN: 4 of 4" in done.stdout + done.stderr
     record = json.loads((tmp_path / "allowed" / "run.json").read_text())
     assert record["provenance"]["state"] == "seen"
+    assert record["precision"] in ("bfloat16", "float32")
     assert record["checkpoint"][0]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 

@@ -95,7 +95,7 @@ def test_masks_of_real_slices_are_the_same_by_torchscript_and_onnx(
 ) -> None:
     export("--format", "torchscript", "--output", tmp_path / "model.ts")
     weights = [BUNDLE / "models" / "model.pt"]
-    plain, script, runtime = (load_bundle(BUNDLE, weights, torch.device("cpu"), {}) for _ in range(3))
+    plain, script, runtime = (load_bundle(BUNDLE, weights, torch.device("cpu"), {"amp": False}) for _ in range(3))
     script.network = torch.jit.load(tmp_path / "model.ts").eval()
     runtime.network = OnnxNetwork(runtime.network)
     scans = find_scans([real_patients(3)], naming=None, part="test", fold=None, series=None, leave_out=None).scans
@@ -112,8 +112,8 @@ def test_predict_by_onnxruntime_gives_the_same_masks_and_says_so(tmp_path: Path)
     bundle = make_bundle(tmp_path / "bright", BRIGHT, bright_state())
     for seed in range(2):
         save_flair(draw_phantom(48, seed=seed), tmp_path / "in" / f"s{seed}.nii.gz")
-    for engine in ("torch", "onnxruntime"):
-        words = ["predict", str(tmp_path / "in"), "--bundle", str(bundle), "--engine", engine]
+    for engine, precision in (("torch", ["--amp", "False"]), ("onnxruntime", [])):
+        words = ["predict", str(tmp_path / "in"), "--bundle", str(bundle), "--engine", engine, *precision]
         assert main([*words, "--output", str(tmp_path / engine)]) == 0
         for seed in range(2):
             mask, other = (read_mask(tmp_path / each / f"s{seed}.nii.gz") > 0 for each in ("torch", engine))
@@ -121,6 +121,7 @@ def test_predict_by_onnxruntime_gives_the_same_masks_and_says_so(tmp_path: Path)
             assert dice(mask, other) >= 0.999
     records = [json.loads((tmp_path / engine / "run.json").read_text()) for engine in ("torch", "onnxruntime")]
     assert [each["cases"][0]["settings"].get("engine") for each in records] == [None, "onnxruntime"]
+    assert [each["precision"] for each in records] == ["float32", "float32"]
 
 
 def test_onnxruntime_averages_several_networks_as_torch_does(narrow: Path, tmp_path: Path) -> None:
@@ -131,11 +132,13 @@ def test_onnxruntime_averages_several_networks_as_torch_does(narrow: Path, tmp_p
         torch.testing.assert_close(OnnxNetwork(together)(images), together(images), atol=1e-4, rtol=1e-4)
 
 
-def test_onnxruntime_and_a_gpu_exclude_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_onnxruntime_takes_neither_a_gpu_nor_16_bit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = save_flair(draw_phantom(48), tmp_path / "scan.nii.gz")
-    words = ["predict", str(source), "--engine", "onnxruntime", "--device", "cuda", "--output", str(tmp_path / "out")]
-    assert main(words) == 1
+    words = ["predict", str(source), "--engine", "onnxruntime", "--output", str(tmp_path / "out")]
+    assert main([*words, "--device", "cuda"]) == 1
     assert "--device cuda: onnxruntime computes on the CPU" in capsys.readouterr().err
+    assert main([*words, "--amp", "True"]) == 1
+    assert "--amp True: onnxruntime computes in float32" in capsys.readouterr().err
 
 
 def test_overlay_for_tensorrt_segments_by_the_engine_that_it_loads(
@@ -146,7 +149,7 @@ def test_overlay_for_tensorrt_segments_by_the_engine_that_it_loads(
     assert overlay.pop("+imports") == ["$import torch_tensorrt"]
     export("--bundle", narrow, "--format", "torchscript", "--output", narrow / "models" / "model_trt.ts")
     options = {"patch_size": [32, 32], "remove_small": False, "bundle_root": str(narrow)}
-    plain = {"network_def": NARROW_UNET}
+    plain = {"network_def": NARROW_UNET, "amp": False}
     for output, changes in (("plain", plain), ("engine", {name.replace("::", "#"): v for name, v in overlay.items()})):
         build("inference.yaml", "infer", prepared_phantoms, tmp_path / output, **options, **changes).run()
     files = sorted((tmp_path / "plain").glob("*.nii.gz"))

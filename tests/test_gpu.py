@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from brainseg_unet_scripts.precision import Amp, select_device, select_precision
 from bundle_runs import CONFIGS, QUICK, build, load
 from fixed_bundles import dice, draw_phantom, make_affine
 from ignite.engine import Engine, Events
@@ -21,7 +22,8 @@ from monai_brainseg.predict import _choose_device
 from monai_brainseg.segmenting import Segmenter, load_bundle
 from monai_brainseg.volumes import Volume
 
-DEVICE = torch.device(os.environ.get("BRAINSEG_TEST_DEVICE", "cuda"))
+# With a number, as limits on a device's memory need it.
+DEVICE = torch.device(os.environ.get("BRAINSEG_TEST_DEVICE", "cuda:0"))
 CPU = torch.device("cpu")
 ON_GPU = DEVICE.type == "cuda"
 WEIGHTS = CONFIGS.parent / "models" / "model.pt"
@@ -40,7 +42,7 @@ gpu_alone = pytest.mark.skipif(not ON_GPU, reason="only a GPU counts its memory 
 
 def train(dataset: Path, output: Path, stop_after: int | None = None, **options: Any) -> dict[str, Any]:
     """Train a narrow network in this process and return ``last.pt``."""
-    device = f"$torch.device('{DEVICE.type}')"
+    device = f"$torch.device('{DEVICE}')"
     workflow = build("train.yaml", "train", dataset, output, **(QUICK | {"device": device} | options))
     if stop_after is not None:
 
@@ -59,8 +61,8 @@ def read_losses(output: Path) -> list[float]:
     return [event.value for event in events.Scalars("train_loss")]
 
 
-def load_segmenter(device: torch.device) -> Segmenter:
-    return load_bundle(CONFIGS.parent, [WEIGHTS], device, {})
+def load_segmenter(device: torch.device, amp: Amp = False) -> Segmenter:
+    return load_bundle(CONFIGS.parent, [WEIGHTS], device, {"amp": amp})
 
 
 def make_study(seed: int = 0, size: int = 160, slices: int = 12) -> dict[str, Volume]:
@@ -119,12 +121,29 @@ def test_two_processes_train_on_a_gpu_each(prepared_phantoms: Path, tmp_path: Pa
     assert done.stdout.count("train_loss") == 2
 
 
-def test_masks_are_those_of_the_cpu() -> None:
+def test_masks_are_those_of_the_cpu_and_nearly_so_in_16_bit() -> None:
     study = make_study()
     here, there = (load_segmenter(device).segment(study) for device in (CPU, DEVICE))
     assert here.mask.any()
     assert dice(here.mask, there.mask) >= 0.999
     assert np.abs(here.probability - there.probability).max() < 0.02
+    for amp in ("auto", True):
+        assert dice(load_segmenter(DEVICE, amp).segment(study).mask, here.mask) >= 0.99
+
+
+@gpu_alone
+def test_auto_is_bfloat16_from_the_ampere_generation_on_and_float16_before() -> None:
+    native = torch.version.hip is not None or torch.cuda.get_device_capability(DEVICE) >= (8, 0)
+    assert select_precision("auto", DEVICE) == (torch.bfloat16 if native else torch.float16)
+
+
+@gpu_alone
+def test_float16_scales_its_loss_and_goes_on_with_the_same_scale(prepared_phantoms: Path, tmp_path: Path) -> None:
+    begun = train(prepared_phantoms, tmp_path, epochs=3, stop_after=1, precision="$torch.float16")
+    torch.save(begun | {"scaler": begun["scaler"] | {"scale": 128.0}}, tmp_path / "last.pt")
+    resumed = train(prepared_phantoms, tmp_path, epochs=3, resume=True)
+    assert resumed["identity"]["precision"] == "torch.float16"
+    assert 1 <= resumed["scaler"]["scale"] <= 128  # it begins at 65536, and grows after 2000 steps
 
 
 @gpu_alone
@@ -165,6 +184,6 @@ def test_out_of_memory_falls_back_to_smaller_batches_with_the_same_mask() -> Non
 def test_prediction_takes_the_device_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     count = torch.cuda.device_count()
     monkeypatch.setenv("LOCAL_RANK", "3")
-    expected = torch.device("cuda", 3 % count) if torch.cuda.is_available() else CPU
+    expected = torch.device("cuda", 3 % count) if count else select_device()
     assert _choose_device(None, "torch") == expected
     assert _choose_device(None, "onnxruntime") == CPU

@@ -86,7 +86,8 @@ def test_training_resumed_by_auto_equals_the_uninterrupted_one_of_its_precision_
     whole = train(prepared_phantoms, tmp_path / "whole", amp=amp)
     train(prepared_phantoms, tmp_path / "parts", stop_in=3, amp=amp)
     resumed = train(prepared_phantoms, tmp_path / "parts", resume=True)
-    assert dict(resumed["identity"])["precision"] == ("torch.bfloat16" if amp else "torch.float32")
+    identity: Any = resumed["identity"]
+    assert identity["precision"] == ("torch.bfloat16" if amp else "torch.float32")
     assert_equal(resumed, whole)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from fixed_bundles import bright_state, draw_phantom, read_mask, save_flair, save_weights
 from scipy.stats import entropy
+from test_precision import MACHINES, imitate
 
 from monai_brainseg.cli import main
 from monai_brainseg.slices import decode_slice
@@ -103,6 +104,28 @@ def test_a_second_run_does_what_is_missing(
     predict(tmp_path / "in", "--probability")
     predict(tmp_path / "in")
     assert not list(masks.glob("*_probability.nii.gz"))
+
+
+def test_precision_is_said_and_recorded_and_only_one_that_is_asked_for_makes_masks_anew(
+    predict: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = save_flair(draw_phantom(48), tmp_path / "scan.nii.gz")
+    for machine, said in (("AVX-512 BF16", "bfloat16 (this CPU has"), ("AVX-512 alone", "float32 (this CPU has no")):
+        imitate(monkeypatch, **MACHINES[machine][0])
+        record = predict(source)
+        assert f"precision: {said} bfloat16)" in capsys.readouterr().out
+        assert record["precision"] == said.split()[0]
+        assert record["cases"][0]["precision"] == "bfloat16"  # the second run found it done
+    imitate(monkeypatch, **MACHINES["AVX-512 BF16"][0])
+    record = predict(source, "--amp", "False")
+    assert "precision: float32 (amp is False)" in capsys.readouterr().out
+    assert record["precision"] == record["cases"][0]["precision"] == "float32"
+    with pytest.raises(SystemExit):
+        predict(source, "--amp", "yes")
+    assert "--amp: invalid choice: 'yes'" in capsys.readouterr().err
 
 
 def test_processes_share_the_studies(

@@ -39,6 +39,8 @@ def test_broken_checkpoint_is_refused_by_name(tmp_path: Path, content: bytes) ->
         ("training", "train.yaml", "--dataset_dir nowhere", "brainseg prepare"),
         ("evaluating", "evaluate.yaml", "--prt test", "did you mean 'part'"),
         ("inferring", "inference.yaml", "--dataset_dir nowhere", "no such folder"),
+        ("inferring", "inference.yaml", "--amp false", "--amp false: must be auto, True or False"),
+        ("evaluating", "evaluate.yaml", "--amp 1", "--amp 1: must be auto, True or False"),
         ("inferring", "inference.yaml", "--dataset_dir tests", "holds no .nii"),
     ],
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,30 @@ from monai.bundle import ConfigParser
 from monai_brainseg.cli import main
 from monai_brainseg.errors import InputError
 from monai_brainseg.serve import adapt_config, install
+
+# What BundleInferTask of MONAI Label 0.8.5 does with the config: without our package, the device put in as a text.
+SERVE = """
+import sys
+sys.modules["monai_brainseg"] = None
+import torch
+from monai.bundle import ConfigItem, ConfigParser
+bundle = sys.argv[1]
+sys.path.insert(0, bundle)
+config = ConfigParser()
+config.read_config(bundle + "/configs/inference.yaml")
+config.config.update({"bundle_root": bundle})
+network = config.get_parsed_content("network_def", instantiate=True).eval()
+config.config.update({"device": "cpu"})
+config.ref_resolver.items["device"] = ConfigItem(config="cpu", id="device")
+inferer = config.get_parsed_content("inferer", instantiate=True)
+sys.path.remove(bundle)
+kinds = set()
+network.register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
+with torch.no_grad():
+    answer = inferer(torch.rand(1, 3, 64, 64, 4), network)
+assert kinds == {config.get_parsed_content("precision")}, kinds
+print(answer.dtype, tuple(answer.shape))
+"""
 
 
 @pytest.fixture
@@ -52,6 +79,16 @@ def test_copy_serves_the_weights_given_and_trains_into_itself(
     assert start[start.index("--host") + 1] == "127.0.0.1"
     assert start[start.index("models") + 1] == "brainseg_unet"
     assert sorted(path.name for path in (app / "model").iterdir()) == ["brainseg_unet"]
+
+
+def test_inferer_that_the_server_takes_from_a_copy_computes_in_the_precision_by_monai_alone(
+    app: Path, weights: Path, tmp_path: Path
+) -> None:
+    install(app, [], weights)
+    words = [sys.executable, "-c", SERVE, str(app / "model" / "brainseg_unet")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "torch.float32 (1, 2, 64, 64, 4)"
 
 
 def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
