@@ -39,8 +39,9 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return what ``Conv2d`` does, in float32 on a CPU."""
-        if not torch.jit.is_scripting():  # TorchScript compiles nothing of a branch that this alone decides
-            if input.device.type == "cpu":  # noqa: SIM102
+        # TorchScript leaves out a branch only where this call alone decides.
+        if not torch.jit.is_scripting():  # noqa: SIM102
+            if input.device.type == "cpu":
                 with torch.autocast("cpu", enabled=False):
                     return self._conv_forward(input.float(), self.weight, self.bias)
         return self._conv_forward(input, self.weight, self.bias)
