@@ -83,7 +83,7 @@ def check_command(command: Command) -> None:
     Raises:
         InputError: names the id or value and what would be right.
     """
-    merged = ConfigParser({})
+    merged, training = ConfigParser({}), _list_training_ids(command)
     for number, file in enumerate(command.config_files):
         if not Path(file).is_file():
             raise InputError(f"{file}: no such config file")
@@ -92,7 +92,7 @@ def check_command(command: Command) -> None:
         for name in brought if number else ():
             # An overlay may bring ids of its own, as long as something refers to them.
             referred = re.search(rf"@{re.escape(name)}(?!\w)", references)
-            if not (_is_known(name, merged) or referred or name in MONAI_IDS):
+            if not (_is_known(name, merged) or referred or name in MONAI_IDS or name in training):
                 raise InputError(f"{file}: '{name}' is no id of {command.config_files[0]}{_suggest(name, merged)}")
             if name not in MONAI_IDS and not name.startswith("+"):
                 _check_value(f"{file}: {name}", name, brought[name], merged.get(name, None))
@@ -107,6 +107,12 @@ def check_command(command: Command) -> None:
         _check_value(f"--{name}", name, value, merged.get(name.lstrip("+"), None))
     _check_loss(command.overrides.get("loss_name", merged.get("loss_name", None)), merged)
     _check_halvings(command.overrides.get("patch_size", merged.get("patch_size", None)), merged)
+
+
+def _list_training_ids(command: Command) -> frozenset[str]:
+    """Return the ids of the bundle's train.yaml: an overlay of a training may lie over evaluate.yaml too."""
+    train = Path(command.config_files[0]).with_name("train.yaml")
+    return frozenset(load_config(train)) if train.is_file() else frozenset()
 
 
 def count_given(command: Command) -> tuple[int, int] | None:

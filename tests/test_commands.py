@@ -91,7 +91,7 @@ def test_right_overrides_pass(overrides: dict[str, Any]) -> None:
 
 def test_overlays_of_the_repository_pass() -> None:
     check_command(ask(str(CONFIGS / "multi_gpu_train.yaml")))
-    check_command(ask("configs/demo.yaml"))
+    check_command(ask("configs/pretrained.yaml", "configs/demo.yaml"))
 
 
 @pytest.mark.parametrize("line", ["epochs: ten", "amp: 'false'", "device: cpu", "tumor_share: 7"])
@@ -132,3 +132,12 @@ def test_overlay_that_is_no_config_is_refused_by_name(tmp_path: Path, text: str,
     (tmp_path / "overlay.yaml").write_text(text)
     with pytest.raises(InputError, match=f"overlay.yaml: {said}"):
         load_config(tmp_path / "overlay.yaml")
+
+
+def test_overlay_of_a_training_may_lie_over_evaluating_and_a_mistyped_one_may_not(tmp_path: Path) -> None:
+    overlay, evaluate = tmp_path / "overlay.yaml", str(CONFIGS / "evaluate.yaml")
+    overlay.write_text("epochs: 10\npatch_size: [64, 64]\n")
+    check_command(Command("evaluating", (evaluate, str(overlay)), {}))
+    overlay.write_text("epoch: 10\n")
+    with pytest.raises(InputError, match=r"overlay.yaml: 'epoch' is no id of .*evaluate.yaml"):
+        check_command(Command("evaluating", (evaluate, str(overlay)), {}))

@@ -22,6 +22,7 @@ from monai_brainseg.prepare import prepare
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Commands that read or write where the test runs; the others install things or take a data set that is not here.
+PRETRAINED = "configs/pretrained.yaml"
 RUNNABLE = ("brainseg ", "python -m monai.bundle ", "torchrun ")
 
 
@@ -90,10 +91,11 @@ def test_minutes_of_training_on_12_real_patients_beat_dice_05_on_4_others(
     prepare(real_patients(16), tmp_path / "data", test_share=0.25, folds=6, say=lambda line: None)
     datalist = json.loads((tmp_path / "data/datalist.json").read_text())
     assert (len(datalist["training"]), len(datalist["test"])) == (12, 4)
-    done = run("training", "train.yaml", tmp_path / "data", tmp_path / "run", epochs=32, val_interval=8)
+    options = {"epochs": 8, "val_interval": 8}
+    done = run("training", "train.yaml", tmp_path / "data", tmp_path / "run", PRETRAINED, **options)
     assert done.returncode == 0, done.stderr[-3000:]
     weights = tmp_path / "run/models/model.pt"
-    done = run("evaluating", "evaluate.yaml", tmp_path / "data", tmp_path / "masks", checkpoint=weights)
+    done = run("evaluating", "evaluate.yaml", tmp_path / "data", tmp_path / "masks", PRETRAINED, checkpoint=weights)
     assert done.returncode == 0, done.stderr[-3000:]
     summary = evaluate(tmp_path / "data", tmp_path / "masks", tmp_path / "scores", command=[])
     assert summary["per_patient"]["dice"]["mean"] > 0.5
