@@ -13,7 +13,7 @@ from measuring import synchronize
 from monai.bundle import ConfigParser
 from torch.nn.functional import affine_grid, grid_sample
 
-import monai_brainseg  # noqa: F401 - so that the bundle's own Python, which its config may name, is found
+from monai_brainseg.allocation import keep_freed_memory
 
 BARE_WARM_UP = 5
 GRAPH_WARM_UP = 4  # on a stream of its own, as torch asks for before a capture
@@ -45,7 +45,8 @@ class Training:
 
 
 def read_training(configs: Sequence[str], overrides: Mapping[str, Any]) -> Training:
-    """Return the parts of a training as its configs define them."""
+    """Return the parts of a training as its configs define them, in a process that keeps its memory as `run` does."""
+    keep_freed_memory()
     parser = ConfigParser(ConfigParser.load_config_files(list(configs)))
     parser.update(dict(overrides))
     ids = ("network", "loss", "optimizer", "train::inferer", "device")

@@ -29,6 +29,7 @@ from brainseg_unet_scripts.errors import BundleError
 from monai.bundle import ConfigParser
 
 from monai_brainseg.advice import ERROR
+from monai_brainseg.allocation import keep_freed_memory
 from monai_brainseg.commands import Command, check_command, count_given, read_command
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
@@ -88,6 +89,7 @@ def start_run(
     command = read_command(sys.orig_argv)
     if command is None:
         return
+    keep_freed_memory()
     try:
         check_command(command)
         _refuse_to_replace(Path(output_dir), fresh, overwrite)
