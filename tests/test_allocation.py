@@ -29,5 +29,4 @@ def count_pages(keep: bool) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
 def test_a_training_step_takes_no_new_pages_from_the_system() -> None:
-    assert count_pages(keep=False) > 1000
-    assert count_pages(keep=True) < 100
+    assert 10 * count_pages(keep=True) < count_pages(keep=False)
