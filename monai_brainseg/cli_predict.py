@@ -111,6 +111,7 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _predict(arguments: argparse.Namespace) -> None:
     from monai_brainseg.predict import Options, predict  # loads MONAI, which takes seconds
+    from monai_brainseg.processors import choose_threads, keep_freed_memory
 
     roles = {role: getattr(arguments, role) for role in ("flair", "pre", "post")}
     if bool(arguments.inputs) == bool(arguments.flair) or (any(roles.values()) and not arguments.flair):
@@ -137,6 +138,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         "engine",
     )
     options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})
+    keep_freed_memory()
+    choose_threads()
     bad = predict(found, arguments.output, options, sys.argv)
     count = len(found.scans) + len(found.bad)
     if bad:

@@ -29,11 +29,11 @@ from brainseg_unet_scripts.errors import BundleError
 from monai.bundle import ConfigParser
 
 from monai_brainseg.advice import ERROR
-from monai_brainseg.allocation import keep_freed_memory
 from monai_brainseg.commands import Command, check_command, count_given, read_command
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.machine_checks import check_start
+from monai_brainseg.processors import choose_threads, keep_freed_memory
 from monai_brainseg.provenance import (
     RECORD,
     describe_checkpoint,
@@ -90,6 +90,7 @@ def start_run(
     if command is None:
         return
     keep_freed_memory()
+    choose_threads(None if fresh else _read_threads(Path(output_dir)))
     try:
         check_command(command)
         _refuse_to_replace(Path(output_dir), fresh, overwrite)
@@ -244,6 +245,15 @@ def _describe_weights(
     return {"checkpoint": checkpoints, "provenance": verdict}
 
 
+def _read_threads(output_dir: Path) -> int | None:
+    """Return the threads of the training that is gone on with; None where there is none or it does not say."""
+    try:
+        threads = json.loads((output_dir / RECORD).read_text()).get("threads")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return threads if isinstance(threads, int) and (output_dir / "last.pt").is_file() else None
+
+
 def _record(command: Command, output_dir: Path, fresh: bool, weights: Mapping[str, Any]) -> None:
     if fresh:
         shutil.rmtree(output_dir / "tensorboard", ignore_errors=True)
@@ -262,6 +272,7 @@ def _record(command: Command, output_dir: Path, fresh: bool, weights: Mapping[st
         "seed": config.get("seed"),
         "python": platform.python_version(),
         "machine": describe_machine(),
+        "threads": torch.get_num_threads(),
         "versions": list_versions("monai", "torch", "pytorch-ignite", "numpy"),
     }
     with write_beside(output_dir / RECORD) as path:

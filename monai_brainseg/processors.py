@@ -1,0 +1,54 @@
+"""How a run uses the processor: how many threads, and what becomes of the memory that they free."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import platform
+
+import psutil
+import torch
+
+logger = logging.getLogger(__name__)
+
+_LOOK = 0.5  # seconds for which the load of the cores is looked at
+
+# Options of glibc's mallopt, by the numbers of its malloc.h.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_LARGEST = 32 * 2**20  # bytes; glibc takes no higher threshold
+_NEVER = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that it frees, and return whether that can be asked for here.
+
+    Each layer of a network on a CPU takes megabytes and frees them. glibc fetches memory of that size from the system
+    each time, which clears its pages: about a seventh of a training step of 16 slices of 128x128 (docs/results.md).
+    Other C libraries are left as they are.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    options = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _NEVER, _TOP_PAD: _LARGEST}
+    return all(library.mallopt(option, value) == 1 for option, value in options.items())
+
+
+def choose_threads(recorded: int | None = None) -> int:
+    """Set how many threads torch computes with, say it in the log where cores are left out, and return it.
+
+    Threads wait for each other at every layer. Where other programs keep the cores busy, one thread alone is up to five
+    times as fast as one a core (docs/results.md). So there are as many threads as cores are idle now, at least one.
+    ``OMP_NUM_THREADS`` in the environment overrules this.
+
+    Args:
+        recorded: of the run that is gone on with, whose sums come in the same order by as many threads.
+    """
+    most = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        busy = sum(psutil.cpu_percent(interval=_LOOK, percpu=True)) / 100
+        idle = min(most, max(1, round((psutil.cpu_count() or most) - busy)))
+        torch.set_num_threads(recorded or idle)
+        if idle < most and recorded is None:
+            logger.info("threads: %d instead of %d, as other programs keep cores busy", idle, most)
+    return torch.get_num_threads()
