@@ -1,8 +1,8 @@
 """How much of a training is the network's own work, and how ours compares with stock MONAI.
 
     python benchmarks/train.py data/lgg --repeats 3 --output train.json
-    python benchmarks/train.py data/lgg --recipe configs/recipes/short.yaml --output train_short.json
-    python benchmarks/train.py data/lgg --to-dice 0.80 --recipe configs/recipes/short.yaml --output time_to_dice.json
+    python benchmarks/train.py data/lgg --recipe configs/pretrained.yaml --output train_pretrained.json
+    python benchmarks/train.py data/lgg --to-dice 0.80 --recipe configs/pretrained.yaml --output time_to_dice.json
 
 The first two measure images per second, in turn in one run, of
 
@@ -83,14 +83,14 @@ def measure_training(configs: list[str], dataset: Path, epochs: int, visits: int
         }
 
 
-def measure_time_to_dice(configs: list[str], dataset: Path, dice: float, limit: float) -> dict[str, Any]:
+def measure_time_to_dice(configs: list[str], dataset: Path, fold: int, dice: float, limit: float) -> dict[str, Any]:
     """Train until a validation reaches ``dice``, or ``limit`` minutes; return minutes and the best Dice."""
     with tempfile.TemporaryDirectory() as temporary:
         output, used = Path(temporary) / "run", Path(temporary) / "used.csv"
         found: list[Any] = []
         with follow_gpu(used):
             before = time.time()
-            process = start_training(configs, dataset, output, val_interval=1)
+            process = start_training(configs, dataset, output, fold=fold, val_interval=1)
             while process.poll() is None and time.time() - before < limit * 60:
                 time.sleep(2)
                 found = read_scalars(output, "val_mean_dice")
@@ -162,6 +162,8 @@ def read_arguments() -> argparse.Namespace:
         "--steps", type=int, default=400 if on_gpu else 40, help="that are timed bare (default: 40, with a GPU 400)"
     )
     parser.add_argument("--to-dice", type=float, metavar="DICE", help="measure minutes to this validation Dice instead")
+    parser.add_argument("--fold", type=int, default=1, help="that --to-dice validates on (default: 1)")
+    parser.add_argument("--only-ours", action="store_true", help="leave stock MONAI out of --to-dice")
     parser.add_argument(
         "--limit", type=float, default=60, help="minutes after which a training to --to-dice is stopped (default: 60)"
     )
@@ -175,9 +177,9 @@ def main() -> None:
     arguments = read_arguments()
     recipe = [arguments.recipe] if arguments.recipe else []
     if arguments.to_dice:
-        trained = {"ours": [TRAIN, *recipe], "stock": [TRAIN, STOCK]}
+        trained = {"ours": [TRAIN, *recipe], **({} if arguments.only_ours else {"stock": [TRAIN, STOCK]})}
         result: dict[str, Any] = {
-            name: measure_time_to_dice(configs, arguments.dataset, arguments.to_dice, arguments.limit)
+            name: measure_time_to_dice(configs, arguments.dataset, arguments.fold, arguments.to_dice, arguments.limit)
             for name, configs in tqdm(trained.items(), disable=None)
         }
     else:
