@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
+from monai.transforms import LoadImage
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -130,14 +131,16 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
 
 
 def count_bytes(item: Mapping[str, Any]) -> int:
-    """Return what the slices of a case take on the device, by the header of its first file.
+    """Return what the slices of a case take on the device, by its first file, of which a NIfTI's header is enough.
 
     Raises:
-        InputError: the header cannot be read; names the file.
+        InputError: the file cannot be read; names it.
     """
-    file = item["image"] if isinstance(item["image"], str) else item["image"][0]
+    files = item["image"]
+    file = files[0] if isinstance(files, (list, tuple)) else files
+    is_nifti = str(file).endswith((".nii", ".nii.gz"))
     try:
-        shape = nib.load(file).shape
-    except (OSError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); write it again") from error
+        shape = nib.load(file).shape if is_nifti else LoadImage(image_only=True)(file).shape
+    except (OSError, RuntimeError, nib.filebasedimages.ImageFileError) as error:
+        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())[:100]}); write it again") from error
     return int(np.prod(shape[:3])) * VOXEL_BYTES

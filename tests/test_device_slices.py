@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import itk
 import nibabel as nib
 import numpy as np
 import pytest
@@ -102,6 +103,11 @@ def test_processes_share_the_volumes_out(items: list[dict[str, str]]) -> None:
     shares = [make_dataset(items, rank=rank, processes=3).data for rank in range(3)]
     assert sorted(item["image"] for share in shares for item in share) == [item["image"] for item in items]
     assert [len(share) for share in shares] == [3, 3, 2]
+
+
+def test_a_file_of_another_format_is_counted_as_its_nifti_is(items: list[dict[str, str]], tmp_path: Path) -> None:
+    itk.imwrite(itk.imread(items[4]["image"]), str(tmp_path / "image.nrrd"))
+    assert count_bytes({"image": tmp_path / "image.nrrd"}) == count_bytes(items[4])
 
 
 def test_memory_too_small_for_one_volume_is_refused_before_any_is_read(items: list[dict[str, str]]) -> None:
