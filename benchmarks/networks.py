@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from measuring import TRAIN, choose_device, describe_machine, write_record
 from monai.bundle import ConfigParser
+from torch import nn
 from tqdm import tqdm
 from training_steps import measure_bare_step
 
@@ -31,11 +34,19 @@ OTHERS: dict[str, dict[str, Any]] = {
     "SegResNet": {"_target_": "SegResNet", **ENDS, "init_filters": 16, "norm": "BATCH"},
     "AttentionUnet": {"_target_": "AttentionUnet", **ENDS, "channels": [16, 32, 64, 128, 256], "strides": [2] * 4},
 }
+PRETRAINED = ConfigParser.load_config_file("configs/pretrained.yaml")["network_def"]
+LITE = {**PRETRAINED, "pretrained": False}
+WIDE = {**LITE, "decoder_channels": [256, 128, 64, 32, 16]}
+PLAIN = "pretrained.yaml, its depthwise convolutions under autocast too"
 
 
-def measure(steps: int, definition: dict[str, Any], compiled: bool = False) -> float:
-    """Return slices a second."""
-    return measure_bare_step([TRAIN], steps, {"network_def": definition}, compiled)["images_per_second"]
+def measure(steps: int, definition: dict[str, Any], compiled: bool = False, plain: bool = False) -> float:
+    """Return slices a second; ``plain`` leaves depthwise convolutions to autocast, as any other."""
+    from brainseg_unet_scripts.encoders import DepthwiseConv2d  # found since training_steps imported the package
+
+    forward = patch.object(DepthwiseConv2d, "forward", nn.Conv2d.forward) if plain else nullcontext()
+    with forward:
+        return measure_bare_step([TRAIN], steps, {"network_def": definition}, compiled)["images_per_second"]
 
 
 def main() -> None:
@@ -44,15 +55,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     steps = 400 if choose_device().type == "cuda" else 8
     parser.add_argument("--steps", type=int, default=steps, help="that are timed (default: 8, with a GPU 400)")
+    parser.add_argument("--only", metavar="TEXT", help="networks whose name holds this, beside the bundle's own")
     parser.add_argument("--compile", action="store_true", help="also the bundle's network by torch.compile")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     own = ConfigParser.load_config_file(TRAIN)["network_def"]
     networks = {"own": own, **{name: o if "_target_" in o else {**own, **o} for name, o in OTHERS.items()}}
+    networks |= {"pretrained.yaml": LITE, PLAIN: LITE, "pretrained.yaml, MONAI's decoder channels": WIDE}
+    if arguments.only:
+        networks = {name: each for name, each in networks.items() if arguments.only in name or name == "own"}
     rates: dict[str, list[float]] = {}
     for _ in tqdm(range(arguments.repeats), disable=None):
         for name, definition in networks.items():
-            rates.setdefault(name, []).append(measure(arguments.steps, definition))
+            rates.setdefault(name, []).append(measure(arguments.steps, definition, plain=name == PLAIN))
         if arguments.compile:
             rates.setdefault("own, compiled", []).append(measure(arguments.steps, own, compiled=True))
     medians = {name: statistics.median(values) for name, values in rates.items()}
