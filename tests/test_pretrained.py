@@ -52,10 +52,11 @@ def run_without(missing: str, *arguments: Any, folder: Path = Path(), **options:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of the overlay's network, as they are drawn."""
+    """Weights of the overlay's network as they are drawn, but that tumour is its first guess."""
     config = ConfigParser(ConfigParser.load_config_file(OVERLAY) | {"pretrained": False})
     torch.manual_seed(0)
     state = config.get_parsed_content("network_def").state_dict()
+    state["segmentation_head.0.bias"] += torch.tensor([0.0, 1.0])
     return save_weights(tmp_path_factory.mktemp("weights") / "model.pt", state, ("images:a",))
 
 
