@@ -42,13 +42,18 @@ def choose_threads(recorded: int | None = None) -> int:
     ``OMP_NUM_THREADS`` in the environment overrules this.
 
     Args:
-        recorded: of the run that is gone on with, whose sums come in the same order by as many threads.
+        recorded: threads of the run that is resumed, whose sums come in the same order by as many.
     """
     most = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
-        busy = sum(psutil.cpu_percent(interval=_LOOK, percpu=True)) / 100
-        idle = min(most, max(1, round((psutil.cpu_count() or most) - busy)))
-        torch.set_num_threads(recorded or idle)
-        if idle < most and recorded is None:
-            logger.info("threads: %d instead of %d, as other programs keep cores busy", idle, most)
+        threads = min(most, recorded or _count_idle_cores())
+        torch.set_num_threads(threads)
+        if threads < most and recorded is None:
+            logger.info("threads: %d instead of %d, as other programs keep cores busy", threads, most)
     return torch.get_num_threads()
+
+
+def _count_idle_cores() -> int:
+    """Look at the load for a moment; return how many cores nothing else uses, at least one."""
+    busy = sum(psutil.cpu_percent(interval=_LOOK, percpu=True)) / 100
+    return max(1, round((psutil.cpu_count() or 1) - busy))
