@@ -13,7 +13,7 @@ from measuring import synchronize
 from monai.bundle import ConfigParser
 from torch.nn.functional import affine_grid, grid_sample
 
-from monai_brainseg.processors import keep_freed_memory
+from monai_brainseg.processors import choose_threads, keep_freed_memory
 
 BARE_WARM_UP = 5
 GRAPH_WARM_UP = 4  # on a stream of its own, as torch asks for before a capture
@@ -45,8 +45,9 @@ class Training:
 
 
 def read_training(configs: Sequence[str], overrides: Mapping[str, Any]) -> Training:
-    """Return the parts of a training as its configs define them, in a process that keeps its memory as `run` does."""
+    """Return the parts of a training as its configs define them, with memory and threads as `run` has them."""
     keep_freed_memory()
+    choose_threads()
     parser = ConfigParser(ConfigParser.load_config_files(list(configs)))
     parser.update(dict(overrides))
     ids = ("network", "loss", "optimizer", "train::inferer", "device")

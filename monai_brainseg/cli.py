@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from brainseg_unet_scripts.errors import BundleError
+
 from monai_brainseg import __version__
 from monai_brainseg.cli_data import add_check, add_download, add_phantom, add_prepare
 from monai_brainseg.cli_export import add_export
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         arguments.call(arguments)
-    except (InputError, OSError) as error:
+    except (InputError, BundleError, OSError) as error:
         print(f"brainseg {arguments.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
@@ -15,6 +17,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from monai_brainseg.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 GIB = 2**30
 VOXEL_BYTES = 4 * 2  # three sequences and the mask, in float16
@@ -40,14 +44,15 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
     """Volumes whose slices lie on the training device, so that a batch is a draw of indices.
 
     Where the volumes take more than ``memory``, only some of them are resident, and each epoch exchanges a quarter of
-    these. Which volumes are resident follows from the seed, the epoch and the rank alone, so that a resumed run draws
-    from the same ones.
+    these, or more where all are to have their turn in a short training. Which volumes are resident follows from the
+    seed, the epoch and the rank alone, so that a resumed run draws from the same ones.
 
     Args:
         data: items with ``image``, a file or a list of them, and ``label``.
         transform: from an item to ``image`` ``[channel, x, y, z]``, a MetaTensor, and ``label`` ``[1, x, y, z]``.
         device: where the slices are kept.
-        memory: GiB that the slices may take there.
+        memory: GiB that the slices may take there, of three sequences on the files' own grid.
+        epochs: of the whole training.
         seed: of the order in which volumes become resident.
         rank: of this process; it keeps every ``processes``-th item.
         processes: that train together.
@@ -68,6 +73,7 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
         device: torch.device | str = "cpu",
         memory: float = 4,
         *,
+        epochs: int = 1,
         seed: int = 0,
         rank: int = 0,
         processes: int = 1,
@@ -84,10 +90,22 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
         self._bytes = [count_bytes(item) for item in self.data]
         self._limit = memory * GIB
         self._volumes: dict[int, DeviceVolume] = {}
+        self._epochs = epochs
         if self._bytes and (largest := max(self._bytes)) > self._limit:
             raise InputError(
                 f"--slice_memory {memory:g}: the slices of one volume take {largest / GIB:.3g} GiB; give more"
             )
+        self._warn()
+
+    def _warn(self) -> None:
+        """Say where a training is too short for all volumes to have their turn."""
+        drawn = {number for epoch in range(1, self._epochs + 1) for number in self.list_resident(epoch)}
+        if len(drawn) < len(self):
+            needed = sum(self._bytes) / GIB
+            logger.warning(
+                "only %d of %d volumes have their turn in %d epochs; give --slice_memory %.3g or more --epochs",
+                len(drawn), len(self), self._epochs, math.ceil(10 * needed) / 10,
+            )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.data)
@@ -110,7 +128,8 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
             return list(range(len(self)))
         # Volumes pass by in one order, round and round; each epoch starts a step further on.
         fitting = int(self._limit / max(self._bytes))
-        step = max(1, round(EXCHANGED * fitting))
+        in_time = -(-(len(self) - fitting) // max(1, self._epochs - 1))
+        step = min(fitting, max(1, round(EXCHANGED * fitting), in_time))
         ring = np.roll(self._order, -(epoch - 1) * step).tolist()
         taken = np.cumsum([self._bytes[number] for number in ring]) <= self._limit
         return sorted(number for number, fits in zip(ring, taken, strict=True) if fits)
@@ -134,7 +153,7 @@ def count_bytes(item: Mapping[str, Any]) -> int:
     """Return what the slices of a case take on the device, by its first file, of which a NIfTI's header is enough.
 
     Raises:
-        InputError: the file cannot be read; names it.
+        InputError: the file cannot be read, or is no volume; names it.
     """
     files = item["image"]
     file = files[0] if isinstance(files, (list, tuple)) else files
@@ -143,4 +162,7 @@ def count_bytes(item: Mapping[str, Any]) -> int:
         shape = nib.load(file).shape if is_nifti else LoadImage(image_only=True)(file).shape
     except (OSError, RuntimeError, nib.filebasedimages.ImageFileError) as error:
         raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())[:100]}); write it again") from error
+    if len(shape) not in (3, 4) or len(shape) == 4 and shape[3] not in (1, 3):
+        values = "x".join(map(str, shape))
+        raise InputError(f"{file}: holds {values} values; a volume has three axes, and a fourth for 1 or 3 sequences")
     return int(np.prod(shape[:3])) * VOXEL_BYTES

@@ -40,7 +40,7 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="check bundle, data and machine before a run",
         description="Check, offline and in seconds, package versions, a bundle (model zoo, MONAI's properties, MONAI "
         "Label's contract), the overlays in configs, a prepared folder against its datalist, disk, memory, GPU and "
-        "loader processes; estimate the time of an epoch and the peak of memory; and list what the bundle's configs "
+        "threads; estimate the time of an epoch and the peak of memory; and list what the bundle's configs "
         "run outside monai, torch and this package, since a config is code. An error makes the exit code 1.",
     )
     parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")

@@ -20,7 +20,7 @@ GIB = 2**30
 # What a run writes besides its masks: weights, optimiser state and TensorBoard of the U-Net bundle are 0.3 GB.
 _DISK_LEAST, _DISK_ENOUGH = 64 * 2**20, GIB
 _MEMORY = Path("/proc/meminfo")
-_VALIDATION_BYTES = 3 * 2  # a cached voxel on the network's grid: three channels in float16
+_VALIDATION_BYTES = 3 * 2  # a cached voxel on the network's grid: three channels in float16; of the label 1 on its own
 # Libraries and one step of the U-Net bundle: 1.57 GiB of 68 patients less their 6 MB each (docs/results.md).
 BASE_BYTES = 1.2 * GIB
 
@@ -32,14 +32,16 @@ class Load:
     Attributes:
         training: volumes that are trained on.
         validation: volumes that are validated on.
-        slices: bytes of the training slices that are kept on the device.
+        slices: bytes of the training slices that a process keeps on its device.
         cache: bytes of the validation volumes that are kept in memory.
+        processes: that train on this machine.
     """
 
     training: int
     validation: int
     slices: float
     cache: float
+    processes: int = 1
 
 
 def check_disk(folder: Path) -> Iterator[Advice]:
@@ -102,9 +104,12 @@ def measure_load(items: Sequence[Item], settings: Mapping[str, Any]) -> Load:
     fold, most = _take(settings, "fold", 0), int(_take(settings, "cache_num", 0))
     training = [item for item in items if item.get("fold") != fold]
     validation = [item for item in items if item.get("fold") == fold]
-    slices = min(sum(_count_slice_bytes(item) for item in training), _take(settings, "slice_memory", 0) * GIB)
-    kept = sorted(_count_voxels(Path(item["image"][0]), settings) for item in validation)[::-1][:most]
-    return Load(len(training), len(validation), slices, sum(kept) * _VALIDATION_BYTES)
+    kept = sorted(_count_validation_bytes(Path(item["image"][0]), settings) for item in validation)[::-1][:most]
+    # Of several processes, each keeps a part of the training volumes; those of a machine share its memory.
+    processes, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    bound = _take(settings, "slice_memory", 0) * GIB
+    slices = min(sum(_count_slice_bytes(item) for item in training) / processes, bound)
+    return Load(len(training), len(validation), slices, sum(kept), here)
 
 
 def _count_slice_bytes(item: Item) -> int:
@@ -116,17 +121,16 @@ def _count_slice_bytes(item: Item) -> int:
         return 0
 
 
-def _count_voxels(file: Path, settings: Mapping[str, Any]) -> float:
-    """Return the voxels of a volume on the network's grid; only the header is read."""
+def _count_validation_bytes(file: Path, settings: Mapping[str, Any]) -> float:
+    """Return what a volume on the network's grid and its label take in memory; only the header is read."""
     try:
         image = nib.load(file)
         shape, spacing = np.array(image.shape[:3], float), np.array(image.header.get_zooms()[:3], float)
     except Exception:  # said by the check of the files
         return 0.0
-    pixel, patch = settings.get("pixel_size", 1.0), settings.get("patch_size", [0, 0])
-    plane = shape[:2] * spacing[:2] / (pixel if isinstance(pixel, (int, float)) else 1.0)
-    plane = np.maximum(plane, patch) if isinstance(patch, (list, tuple)) else plane
-    return float(plane.prod() * shape[2])
+    pixel = _take(settings, "pixel_size", 1.0)
+    voxels = (shape[:2] * spacing[:2] / pixel).prod() * shape[2]
+    return float(voxels * _VALIDATION_BYTES + shape.prod())
 
 
 def check_memory(load: Load, step: float = 0.0) -> Iterator[Advice]:
@@ -135,11 +139,11 @@ def check_memory(load: Load, step: float = 0.0) -> Iterator[Advice]:
 
     on_gpu = torch.cuda.is_available()
     memory = find_memory()
-    free = torch.cuda.mem_get_info()[0] if on_gpu else None if memory is None else memory[0]
+    free = torch.cuda.mem_get_info()[0] if on_gpu else None if memory is None else memory[0] / load.processes
     if free is not None and load.slices > free:
         what = f"the training slices take {load.slices / GIB:.1f} GiB and {free / GIB:.1f} GiB are free"
         yield Advice(ERROR, "GPU" if on_gpu else "memory", what, f"give --slice_memory {0.5 * free / GIB:.2g}")
-    need = load.cache + max(BASE_BYTES, step) + (0 if on_gpu else load.slices)
+    need = (load.cache + max(BASE_BYTES, step) + (0 if on_gpu else load.slices)) * load.processes
     if memory is not None and need > memory[0]:
         what = f"a training takes about {need / GIB:.1f} GiB and {memory[0] / GIB:.1f} GiB are free"
         yield Advice(

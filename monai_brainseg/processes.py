@@ -105,7 +105,7 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 
 
 def make_environments(count: int | None) -> list[dict[str, str]]:
-    """Return the variables for each run that goes on at the same time: a GPU each, in turn, where there are any.
+    """Return the variables for each run that goes on at the same time: a GPU each, in turn, or its share of the cores.
 
     Args:
         count: how many; None is one a GPU, or one where there is none.
@@ -113,7 +113,8 @@ def make_environments(count: int | None) -> list[dict[str, str]]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = chosen.split(",") if chosen else [str(number) for number in range(torch.cuda.device_count())]
     if not torch.cuda.is_available():
-        return [dict(os.environ)] * (count or 1)
+        share = {} if count is None or count < 2 else {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))}
+        return [{**share, **os.environ}] * (count or 1)
     turns = [devices[number % len(devices)] for number in range(count or len(devices))]
     return [{**os.environ, "CUDA_VISIBLE_DEVICES": device} for device in turns]
 

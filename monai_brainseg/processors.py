@@ -48,12 +48,14 @@ def choose_threads(recorded: int | None = None) -> int:
     if "OMP_NUM_THREADS" not in os.environ:
         threads = min(most, recorded or _count_idle_cores())
         torch.set_num_threads(threads)
-        if threads < most and recorded is None:
-            logger.info("threads: %d instead of %d, as other programs keep cores busy", threads, most)
+        if threads < most:
+            why = "other programs keep cores busy" if recorded is None else "this run began with as many"
+            logger.info("threads: %d instead of %d, as %s; OMP_NUM_THREADS overrules this", threads, most, why)
     return torch.get_num_threads()
 
 
 def _count_idle_cores() -> int:
     """Look at the load for a moment; return how many cores nothing else uses, at least one."""
-    busy = sum(psutil.cpu_percent(interval=_LOOK, percpu=True)) / 100
-    return max(1, round((psutil.cpu_count() or 1) - busy))
+    loads = psutil.cpu_percent(interval=_LOOK, percpu=True)
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(loads))
+    return max(1, round(sum(1 - loads[core] / 100 for core in allowed if core < len(loads))))

@@ -22,7 +22,7 @@ def check_shares(training: int, validation: int, batch_size: int) -> None:
     Args:
         training: number of patients to train on.
         validation: number of patients to validate on.
-        batch_size: volumes in a step, of all processes together.
+        batch_size: slices in a step, of all processes together.
 
     Raises:
         InputError: names the numbers and how many processes to start.

@@ -28,7 +28,13 @@ _FOLDERS = (
 )
 _EVALUATING = ".evaluate.yaml"
 # What decides how an image reaches the network in training; scoring it on other images would be worth nothing.
-_READING = ("reading", "normalizing", "gridding", "validate::preprocessing", "validate::deterministic_transforms")
+_READING = (
+    "reading",
+    "normalizing",
+    "train::deterministic_transforms",
+    "validate::preprocessing",
+    "validate::deterministic_transforms",
+)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def start_run(
         datalist: file to be checked before any long work, unless the config itself lists the patients, as that of a
             label server does.
         fold: the fold to be left out for validation; must have patients, and so must the others. -1 leaves none out.
-        batch_size: volumes in a step that several processes share; None where there is only one.
+        batch_size: slices in a step that several processes share; None where there is only one.
         fresh: a training that begins; one that ``output_dir`` holds already is refused.
         overwrite: begin all the same; the earlier one's dashboard and ``last.pt`` go at once, its weights when there
             are new ones. Not kept in ``config.yaml``, which would replace it again.
@@ -171,7 +171,7 @@ def explain(error: BaseException, datalist: Path | None) -> str | None:
 
 
 def _name_memory(error: BaseException) -> str | None:
-    """Return the line on an error that stands for too little memory, of this process, a loader's or a GPU."""
+    """Return the line on an error that stands for too little memory, of this process or a GPU."""
     text, goes_on = str(error), "the same command with --resume True goes on"
     if isinstance(error, torch.OutOfMemoryError):
         lower = "--batch_size or --slice_memory"

@@ -34,12 +34,12 @@ def items(tmp_path: Path) -> list[dict[str, str]]:
 
 
 def make_dataset(
-    items: list[dict[str, str]], memory: float = 1, rank: int = 0, processes: int = 1
+    items: list[dict[str, str]], memory: float = 1, rank: int = 0, processes: int = 1, epochs: int = 8
 ) -> DeviceSliceDataset:
     config = load("train.yaml")
     parser = ConfigParser({"reading": config["reading"], "then": config["train"]["deterministic_transforms"]})
     transforms = parser.get_parsed_content("reading") + parser.get_parsed_content("then")
-    return DeviceSliceDataset(items, Compose(transforms), memory=memory, rank=rank, processes=processes)
+    return DeviceSliceDataset(items, Compose(transforms), memory=memory, epochs=epochs, rank=rank, processes=processes)
 
 
 def test_a_volume_is_kept_slice_by_slice_with_its_mask_spacing_and_tumour(items: list[dict[str, str]]) -> None:
@@ -71,7 +71,7 @@ def test_resident_volumes_fit_follow_from_seed_and_epoch_and_change_by_a_part(
     sizes: list[int], room: int, seed: int, epoch: int
 ) -> None:
     def list_resident(seed: int, epoch: int) -> list[int]:
-        dataset = DeviceSliceDataset([], lambda item: item, memory=room / GIB, seed=seed)
+        dataset = DeviceSliceDataset([], lambda item: item, memory=room / GIB, seed=seed, epochs=1000)
         dataset.data = [{}] * len(sizes)
         dataset._bytes = sizes
         dataset._order = np.random.default_rng([seed, 0]).permutation(len(sizes)).tolist()
@@ -86,6 +86,28 @@ def test_resident_volumes_fit_follow_from_seed_and_epoch_and_change_by_a_part(
         assert resident
         left = set(resident) - set(list_resident(seed, epoch + 1))
         assert len(left) <= max(1, EXCHANGED * room / max(sizes) + 0.5)
+
+
+def test_a_short_training_exchanges_more_and_says_where_not_all_have_their_turn(
+    items: list[dict[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = 20 * 6 * 4 * 8 / GIB  # two of the largest, and of the smaller ones more
+    dataset = make_dataset(items, memory, epochs=4)
+    assert {number for epoch in range(1, 5) for number in dataset.list_resident(epoch)} == set(range(8))
+    ours = [record for record in caplog.records if record.name.startswith("monai_brainseg")]
+    assert not ours
+    make_dataset(items, memory, epochs=1)
+    ours = [record for record in caplog.records if record.name.startswith("monai_brainseg")]
+    assert [record.getMessage().split(";")[0] for record in ours] == [
+        f"only {len(dataset.list_resident(1))} of 8 volumes have their turn in 1 epochs"
+    ]
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 2, 4), (6, 4, 2, 3, 1)])
+def test_what_is_no_volume_is_named_before_any_is_read(shape: tuple[int, ...], items: list[dict[str, str]]) -> None:
+    nib.save(nib.Nifti1Image(np.ones(shape, np.float32), np.eye(4)), items[2]["image"])
+    with pytest.raises(InputError, match=r"image2\.nii\.gz: holds 6x4.* values; a volume has three axes"):
+        make_dataset(items)
 
 
 def test_every_volume_has_its_turn(items: list[dict[str, str]]) -> None:

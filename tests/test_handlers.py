@@ -186,3 +186,19 @@ def test_without_a_validated_epoch_the_last_weights_are_kept(
     """As a label server asks for it: one epoch, or too few labels to set any aside."""
     last = train(prepared_phantoms, tmp_path, epochs=1, **overrides)
     assert_equal(torch.load(tmp_path / "models/model.pt", weights_only=True)["model"], last["network"])
+
+
+@pytest.mark.slow
+def test_images_per_second_count_the_reading_of_volumes(prepared_phantoms: Path, tmp_path: Path) -> None:
+    workflow = build("train.yaml", "train", prepared_phantoms, tmp_path, **(QUICK | {"epochs": 1}))
+    loader, seconds = workflow.parser.get_parsed_content("train::dataloader"), 2
+    set_epoch = loader.set_epoch
+
+    def read_slowly(epoch: int) -> None:
+        time.sleep(seconds)
+        set_epoch(epoch)
+
+    loader.set_epoch = read_slowly
+    workflow.run()
+    images = len(loader) * loader.batch_size
+    assert workflow.trainer.state.metrics["images_per_second"] < images / seconds

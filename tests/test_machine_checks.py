@@ -54,6 +54,6 @@ def test_load_counts_both_sides_of_the_fold_and_the_cache(prepared_phantoms: Pat
     load = measure_load(items, settings)
     assert (load.training, load.validation) == (4, 4)
     assert load.slices == 4 * 64 * 64 * 8 * 8
-    assert load.cache == 4 * 64 * 64 * 8 * 6
+    assert load.cache == 4 * 64 * 64 * 8 * (6 + 1)
     assert measure_load(items, settings | {"cache_num": 0}).cache == 0
     assert measure_load(items, settings | {"slice_memory": 0.0005}).slices == 0.0005 * GIB

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from monai_brainseg.augment import RandomWarp
 from monai_brainseg.device_slices import DeviceSliceDataset, DeviceVolume
@@ -78,6 +79,33 @@ def test_volumes_of_other_sizes_and_spacings_share_a_batch_on_one_grid() -> None
     loader = make_loader(volumes, pixel_size=2.0, patch_size=(8, 16))
     areas = {round(float(area), 3) for batch in loader for area in batch["image"][:, 0].sum((1, 2))}
     assert areas == {6 * 5.0, 4 * 15.0}  # 12x10 mm twice, and 8x30 mm, in pixels of 2 mm
+
+
+def test_an_oblong_slice_of_oblong_pixels_is_looked_up_where_scipy_does() -> None:
+    image = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(40, 30)), 2).astype(np.float32)
+    slices = torch.from_numpy(image).half().expand(1, 4, -1, -1)
+    volume = DeviceVolume(slices, np.array([0.9, 1.7]), np.zeros((0, 3), np.int16))
+    warp = RandomWarp(rotate=40, scale=0.2, elastic=0)
+    loader = make_loader([volume], patch_size=(48, 56), pixel_size=1.0, warp=warp, num_samples=4)
+    (batch,) = loader
+    replayed = np.random.RandomState(0)
+    replayed.permutation([0])
+    for _ in range(3):
+        replayed.permutation([0])
+    for _ in range(4):
+        replayed.randint([1, 40, 30])
+    matrices, _ = warp.draw(4, replayed)
+    # The patch is larger than the slice, whose centre it has, but for the step to where a pixel begins.
+    scales = np.array([1 / 0.9, 1 / 1.7])
+    extents = np.array([48, 56]) * scales
+    centre = np.round((np.array([40, 30]) - extents) / 2) + extents / 2 - 0.5
+    for found, matrix in zip(batch["image"][:, 0].numpy(), matrices, strict=True):
+        linear = scales[:, None] * matrix
+        offset = centre - linear @ ((np.array([48, 56]) - 1) / 2)
+        expected = ndimage.affine_transform(slices[0, 0].float().numpy(), linear, offset, (48, 56), order=1)
+        inside = ndimage.affine_transform(np.pad(np.ones((38, 28)), 1), linear, offset, (48, 56), order=1)
+        assert np.abs(found - expected)[inside > 0.999].max() < 1e-3
+        assert (inside > 0.999).sum() > 300
 
 
 def test_a_seed_gives_the_same_batches_again_and_another_seed_others() -> None:

@@ -144,7 +144,20 @@ def test_benchmarks_of_training_and_prediction_run(
 ) -> None:
     recipe, train, predict = tmp_path / "narrow.yaml", tmp_path / "train.json", tmp_path / "predict.json"
     recipe.write_text(yaml.safe_dump({**NARROW, "patch_size": [32, 32], "batch_size": 4}))
-    words = ["--repeats", 1, "--epochs", 1, "--volume-visits", 1, "--steps", 2, "--recipe", recipe, "--output", train]
+    words = [
+        "--repeats",
+        1,
+        "--epochs",
+        1,
+        "--slices-per-volume",
+        1,
+        "--steps",
+        2,
+        "--recipe",
+        recipe,
+        "--output",
+        train,
+    ]
     run(bare, "benchmarks/train.py", prepared_phantoms, *words)
     figures = read(train)
     assert set(figures["images_per_second"]) == {"bare_step", "ours", "stock"}
