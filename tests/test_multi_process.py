@@ -51,7 +51,9 @@ DEATH = """
 
 # Each volume has one slice, and nothing in the network or the loss looks at more than one.
 PLAIN = """
-+train::deterministic_transforms:
+train::deterministic_transforms:
+- {_target_: Orientationd, keys: [image, label], axcodes: LPS, labels: null}
+- {_target_: Lambdad, keys: image, func: '$lambda x: x.expand(3, -1, -1, -1)'}
 - {_target_: CenterSpatialCropd, keys: [image, label], roi_size: '$[*@patch_size, 1]'}
 augment: false
 network_def::norm: INSTANCE
