@@ -34,7 +34,7 @@ class DepthwiseConv2d(nn.Conv2d):
     """A convolution of each channel by itself, in float32 on a CPU, also under autocast.
 
     oneDNN's gradients of such convolutions are slow in bfloat16: with float32 here, a training step of the whole
-    network in bfloat16 is about 1.4 times as fast (docs/results.md).
+    network in bfloat16 is 1.7 times as fast (docs/experiments.md).
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a user of the bundle can mend."""
+"""Errors that a user of the bundle can correct."""
 
 
 class BundleError(ValueError):
