@@ -45,8 +45,8 @@ def describe_machine() -> dict[str, Any]:
     """Return what a record says of the machine and of the versions."""
     import torch
 
-    from monai_brainseg.machine_checks import count_cores
-    from monai_brainseg.provenance import list_versions
+    from monai_brainseg.runs.machine_checks import count_cores
+    from monai_brainseg.weights.provenance import list_versions
 
     return {
         "processor": platform.processor() or platform.machine(),

@@ -20,7 +20,7 @@ from typing import Any
 
 from measuring import TRAIN, describe_machine, read_scalars, run_program, write_record
 
-from monai_brainseg.splits import read_datalist
+from monai_brainseg.data.splits import read_datalist
 
 
 def repeat_patients(dataset: Path, times: int, folder: Path) -> int:

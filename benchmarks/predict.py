@@ -29,7 +29,7 @@ KINDS = {"FLAIR alone": (1, False), "three sequences": (3, False), "three sequen
 
 def make_study(folder: Path, size: int, slices: int) -> dict[str, Path]:
     """Write a synthetic head as NIfTI of 1 mm, a file each sequence."""
-    from monai_brainseg.phantom import make_phantom
+    from monai_brainseg.phantoms.patients import make_phantom
 
     phantom = make_phantom(np.random.default_rng(0), size=size, slices=slices)
     files = {}
@@ -46,10 +46,10 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     started = time.perf_counter()
     import torch
 
-    from monai_brainseg.bundle_folders import find_bundle
-    from monai_brainseg.predict import Options, segment_scan
-    from monai_brainseg.segmenting import load_bundle
-    from monai_brainseg.studies import make_scan
+    from monai_brainseg.runs.bundle_folders import find_bundle
+    from monai_brainseg.prediction.predict import Options, segment_scan
+    from monai_brainseg.prediction.segmenting import load_bundle
+    from monai_brainseg.prediction.studies import make_scan
 
     device = torch.device(arguments.device) if arguments.device else choose_device()
     options = Options(bundle=arguments.bundle, tta=tta)

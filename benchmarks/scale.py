@@ -25,7 +25,7 @@ from typing import Any
 from measuring import TRAIN, describe_machine, read_scalars, run_program
 
 from monai_brainseg.files import write_beside
-from monai_brainseg.phantom import write_phantoms
+from monai_brainseg.phantoms.patients import write_phantoms
 
 BRAINSEG = [sys.executable, "-m", "monai_brainseg"]
 

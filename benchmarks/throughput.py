@@ -24,7 +24,7 @@ import nibabel as nib
 import numpy as np
 from measuring import describe_machine, run_program, write_record
 
-from monai_brainseg.phantom import make_phantom
+from monai_brainseg.phantoms.patients import make_phantom
 
 
 def write_studies(folder: Path, count: int, size: int, slices: int) -> None:

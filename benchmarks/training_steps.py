@@ -13,7 +13,7 @@ from measuring import synchronize
 from monai.bundle import ConfigParser
 from torch.nn.functional import affine_grid, grid_sample
 
-from monai_brainseg.processors import choose_threads, keep_freed_memory
+from monai_brainseg.runs.processors import choose_threads, keep_freed_memory
 
 BARE_WARM_UP = 5
 GRAPH_WARM_UP = 4  # on a stream of its own, as torch asks for before a capture

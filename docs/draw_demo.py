@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from skimage.segmentation import find_boundaries
 
-from monai_brainseg.splits import read_datalist
-from monai_brainseg.volumes import read_nifti, write_slices
+from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.data.volumes import read_nifti, write_slices
 
 ZOOM = 2
 COLUMNS = 6

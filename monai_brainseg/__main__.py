@@ -2,6 +2,6 @@
 
 import sys
 
-from monai_brainseg.cli import main
+from monai_brainseg.cli.main import main
 
 sys.exit(main())

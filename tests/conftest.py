@@ -16,12 +16,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
-from evaluated_phantoms import evaluate, write_predictions
+from support.evaluated_phantoms import evaluate, write_predictions
 
-from monai_brainseg.cli import main
-from monai_brainseg.phantom import write_phantoms
-from monai_brainseg.prepare import prepare
-from monai_brainseg.splits import read_datalist
+from monai_brainseg.cli.main import main
+from monai_brainseg.phantoms.patients import write_phantoms
+from monai_brainseg.data.prepare import prepare
+from monai_brainseg.data.splits import read_datalist
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -127,7 +127,7 @@ def prepared_phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bright_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that marks what is bright in FLAIR."""
     # It needs torch and MONAI, which tests of files alone do not wait for.
-    from fixed_bundles import BRIGHT, bright_state, make_bundle
+    from support.fixed_bundles import BRIGHT, bright_state, make_bundle
 
     return make_bundle(tmp_path_factory.mktemp("bundles") / "bright", BRIGHT, bright_state())
 
@@ -166,7 +166,7 @@ def folds(prepared_phantoms: Path, phantom_masks: Path) -> Path:
 @pytest.fixture(scope="session")
 def tested(prepared_phantoms: Path, phantom_masks: Path, folds: Path) -> Path:
     """An evaluation of the test part of those masks with everything that a page can show."""
-    from training_runs import write_run
+    from support.training_runs import write_run
 
     run = write_run(phantom_masks.parent / "run")
     options = ["--run", str(run), "--operating-points", str(folds / "summary.json")]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fixed_bundles import BRIGHT, bright_state, draw_phantom, make_bundle, save_flair
-from interruptions import interrupt
+from support.fixed_bundles import BRIGHT, bright_state, draw_phantom, make_bundle, save_flair
+from support.interruptions import interrupt
 
-from monai_brainseg.phantom import write_phantoms
-from monai_brainseg.prepare import prepare
-from monai_brainseg.volumes import read_nifti
+from monai_brainseg.phantoms.patients import write_phantoms
+from monai_brainseg.data.prepare import prepare
+from monai_brainseg.data.volumes import read_nifti
 
 pytestmark = pytest.mark.slow
 

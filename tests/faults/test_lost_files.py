@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bundle_runs import QUICK, command, run
+from support.bundle_runs import QUICK, command, run
 
 pytestmark = pytest.mark.slow
 

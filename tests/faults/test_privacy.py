@@ -13,11 +13,11 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from bundle_runs import NARROW, QUICK, run
-from fixed_bundles import BRIGHT, bright_state, draw_phantom, make_bundle
+from support.bundle_runs import NARROW, QUICK, run
+from support.fixed_bundles import BRIGHT, bright_state, draw_phantom, make_bundle
 from pydicom.uid import MRImageStorage, generate_uid
 
-from monai_brainseg.cli import main
+from monai_brainseg.cli.main import main
 
 SECRETS = ("Quentina", "Zyxwvut", "19010203", "PID778899", "Dr Vxyz", "Elm Street", "ACC4711", "Hospital Qrst")
 UIDS = [generate_uid(entropy_srcs=["brainseg", str(number)]) for number in range(20)]

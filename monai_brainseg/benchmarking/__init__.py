@@ -1,0 +1,1 @@
+"""Recipes, folds and seeds, trained and scored into one table."""

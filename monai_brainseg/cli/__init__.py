@@ -1,0 +1,1 @@
+"""The ``brainseg`` command: one module a command."""

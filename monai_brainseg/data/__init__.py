@@ -1,0 +1,1 @@
+"""Published files, read and checked, become NIfTI volumes and a datalist."""

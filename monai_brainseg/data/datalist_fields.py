@@ -1,0 +1,55 @@
+"""What each field of a datalist's entry may hold: whoever wrote it, no name leads out of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from monai_brainseg.data.naming import clean_name
+
+_LONGEST = 200
+
+
+def find_wrong_field(item: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the first field of an entry that holds what it must not; None where all are right."""
+    for key, (is_right, meant) in _FIELDS.items():
+        if key in item and not is_right(item[key]):
+            return f"{key} {repr(item[key]):.60} is not {meant}"
+    return None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value and _can_be_encoded(value)
+
+
+def _can_be_encoded(value: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_file(value: Any) -> bool:
+    """Can it be a file's path, whether one is there or not?"""
+    return _is_text(value) and len(value) < 4096 and all(len(part.encode()) < 256 for part in value.split("/"))
+
+
+def _is_name(value: Any) -> bool:
+    """Is it a file's name on every system, and none that leads to another folder?"""
+    return _is_text(value) and value == clean_name(value) and len(value.encode()) <= _LONGEST
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+# Masks and scores are filed under the patient, so that a name must not lead out of a folder.
+_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "patient": (_is_name, "a name without / : ? * and the like, and of at most 200 bytes"),
+    "image": (lambda v: _is_file(v) or isinstance(v, list) and bool(v) and all(map(_is_file, v)), "a file or files"),
+    "label": (_is_file, "a file"),
+    "subject": (_is_text, "a text"),
+    "site": (_is_text, "a text"),
+    "fold": (_is_number, "a whole number from 0"),
+    "spacing_known": (lambda value: isinstance(value, bool), "true or false"),
+    "hash": (_is_text, "a text"),
+    "replaced": (lambda value: isinstance(value, list), "a list"),
+    "tumor_voxels": (_is_number, "a whole number from 0"),
+}

@@ -1,0 +1,272 @@
+"""Where cases lie in a published data set: slice trees, BraTS, nnU-Net, MSD, or files named by a pattern."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from monai_brainseg.data.cases import Case
+from monai_brainseg.data.dicom import is_dicom
+from monai_brainseg.errors import InputError
+from monai_brainseg.data.naming import ROLES, clean_name, find_role, find_site, find_subject, parse_naming
+from monai_brainseg.data.volumes import SEQUENCES
+
+_NIFTI = r"\.nii(?:\.gz)?"
+_SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png)", re.IGNORECASE)
+_BRATS = re.compile(rf"(?P<patient>.+?)[_-](?P<role>{'|'.join(ROLES)}){_NIFTI}", re.IGNORECASE)
+_NNUNET = re.compile(rf"(?P<patient>.+)_(?P<channel>\d{{4}}){_NIFTI}")
+_WHOLE = re.compile(rf"(?P<patient>.+?){_NIFTI}")
+_FEW = 3  # files that are named where none is a patient's
+_UNUSED = "are no sequence that the networks take"
+
+# A patient, what a file is of that patient ("pre", "flair", "post", "label", "unused"), and the file.
+Entry = tuple[str, str, Path]
+
+
+@dataclass
+class Found:
+    """What lies in a folder.
+
+    Attributes:
+        layout: the name of its layout.
+        cases: sorted by patient.
+        bad: for each patient that cannot be used, why, in one line.
+        left_out: what is not used, by reason.
+        claimed: every file that belongs to a patient, used or not.
+    """
+
+    layout: str
+    cases: list[Case] = field(default_factory=list)
+    bad: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    claimed: set[Path] = field(default_factory=set)
+
+
+def find_cases(source: Path, layout: str = "auto", naming: str | None = None) -> Found:
+    """Find the labelled cases below a folder; no image is opened.
+
+    Args:
+        source: the folder of a data set.
+        layout: one of ``LAYOUTS``, or "auto": the first of them that finds a patient.
+        naming: patterns instead of a layout, see ``naming.parse_naming``.
+
+    Raises:
+        InputError: the folder is missing or empty, holds no patient of that layout, or the patterns are no patterns.
+    """
+    patterns = parse_naming(naming) if naming else None
+    if not source.is_dir():
+        wrong = "is a file; unpack it and name the folder" if source.is_file() else "no such folder; check the path"
+        raise InputError(f"{source}: {wrong}")
+    files = list_files(source)
+    if not files:
+        raise InputError(f"{source}: is empty; name the folder that holds the data set")
+    finders = [find for name, find in LAYOUTS.items() if layout in (name, "auto")]
+    all_found = [_find_named(source, files, patterns)] if patterns else [find(files) for find in finders]
+    kinds = [found for found in all_found if found.cases or found.bad]
+    if not kinds:
+        raise InputError(f"{source}: no patient found {_explain_nothing(files, layout, naming)}")
+    if len(kinds) > 1:
+        layouts = " and ".join(found.layout for found in kinds)
+        raise InputError(f"{source}: holds several data sets ({layouts}); name the folder of one, or give --layout")
+    found = kinds[0]
+    found.left_out["belong to no patient"] += [str(f.relative_to(source)) for f in files if f not in found.claimed]
+    return _refuse_doubles(found)
+
+
+def _explain_nothing(files: Sequence[Path], layout: str, naming: str | None) -> str:
+    """Say where no patient was found, among which files, and what to do."""
+    if any(is_dicom(file) for file in files[:_FEW]):
+        return "with a mask; `brainseg predict` reads DICOM, a training needs NIfTI: convert it"
+    where = f"under --naming {naming!r}" if naming else f"in the layout {layout!r}"
+    remedy = "say how its files are named, for instance --naming 'flair=*_FLAIR.nii.gz,label=*_seg.nii.gz'"
+    if naming:
+        remedy = "of each pattern * is the patient's name; without *, that is the folder, and SOURCE the folder above"
+    names = ", ".join(file.name for file in files[:_FEW])
+    return f"{where} among {len(files)} files ({names}{', …' if len(files) > _FEW else ''}); {remedy}"
+
+
+def list_files(source: Path) -> list[Path]:
+    """Return the visible files below a folder, sorted; links to folders are followed, each once."""
+    files: list[Path] = []
+    seen: set[Path] = set()
+    for folder, names, entries in os.walk(source, onerror=_refuse_folder, followlinks=True):
+        here = Path(folder)
+        # macOS archives hold a hidden twin of every file.
+        names[:] = [] if here.resolve() in seen else sorted(n for n in names if not n.startswith((".", "__MACOSX")))
+        if here.resolve() not in seen:
+            files += [here / entry for entry in entries if not entry.startswith(".")]
+        seen.add(here.resolve())
+    return sorted(files)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions") from error
+
+
+def _find_slices(files: Sequence[Path]) -> Found:
+    """Find ``<patient>/<patient>_<n>.tif`` with ``_<n>_mask.tif``; the published archive holds that tree twice."""
+    found = Found("kaggle_3m")
+    folders: dict[str, dict[Path, list[re.Match[str]]]] = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        if match := _SLICE.fullmatch(file.name):
+            folders[match["patient"]][file.parent].append(match)
+            found.claimed.add(file)
+    if not any(file.stem.endswith("_mask") for file in found.claimed):
+        return Found("kaggle_3m")
+    for patient, copies in sorted(folders.items()):
+        first, *others = sorted(copies, key=lambda folder: (len(folder.parts), folder))
+        try:
+            for other in others:
+                if _list_sizes(other, copies[other]) != _list_sizes(first, copies[first]):
+                    raise InputError(f"{other}: differs from {first}, the same patient; remove one of them")
+            found.cases.append(_make_slice_case(patient, first, copies[first]))
+            found.left_out["are a second copy of a patient"] += map(str, others)
+        except InputError as error:
+            found.bad[patient] = str(error)
+    return found
+
+
+def _list_sizes(folder: Path, slices: Iterable[re.Match[str]]) -> set[tuple[str, int]]:
+    return {(match.string, (folder / match.string).stat().st_size) for match in slices}
+
+
+def _make_slice_case(patient: str, folder: Path, slices: Iterable[re.Match[str]]) -> Case:
+    """Pair slices with masks and order them by number, for as text ``_10`` comes before ``_2``."""
+    images: dict[int, Path] = {}
+    masks: dict[int, Path] = {}
+    for match in slices:
+        kind, number, file = masks if match["mask"] else images, int(match["number"]), folder / match.string
+        if number in kind:
+            raise InputError(f"{file}: has the number of {kind[number].name}; remove one of them")
+        kind[number] = file
+    for number in sorted(images.keys() ^ masks.keys()):
+        file, other = (images[number], "mask") if number in images else (masks[number], "image")
+        raise InputError(f"{file}: has no {other} beside it; add it, or leave the patient out (--skip-bad)")
+    numbers = sorted(images)
+    for expected, number in enumerate(numbers, start=min(numbers[0], 1)):
+        if number != expected:
+            raise InputError(f"{folder}: slice {expected} of {patient} is missing; add it or use --skip-bad")
+    stack = tuple(images[number] for number in numbers)
+    channels = {sequence: index for index, sequence in enumerate(SEQUENCES)}
+    return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), channels)
+
+
+def _find_brats(files: Sequence[Path]) -> Found:
+    """Find ``<case>_flair.nii.gz`` and its siblings, of old (t1ce) and new (t1c, t2f) BraTS."""
+    entries = [(m["patient"], ROLES[m["role"].lower()], f) for f in files if (m := _BRATS.fullmatch(f.name))]
+    return _collect("brats", entries if any(role == "flair" for _, role, _ in entries) else [])
+
+
+def _find_named(source: Path, files: Sequence[Path], patterns: Mapping[str, re.Pattern[str]]) -> Found:
+    volumes = [(file, file.relative_to(source).as_posix()) for file in files if _WHOLE.fullmatch(file.name)]
+    return _collect(
+        "naming",
+        [(m["patient"], r, file) for file, name in volumes for r, p in patterns.items() if (m := p.fullmatch(name))],
+    )
+
+
+def _find_raw(files: Sequence[Path]) -> Found:
+    """Find a dataset.json beside ``imagesTr`` and ``labelsTr``: nnU-Net's one file a channel, or MSD's 4D files.
+
+    The test part, ``imagesTs``, counts where it has labels as well.
+    """
+    records = [f for f in files if f.name == "dataset.json" and (f.parent / "imagesTr").is_dir()]
+    if not records:
+        return Found("nnunet")
+    if len(records) > 1:
+        raise InputError(f"{records[1].parent}: is a second data set beside {records[0].parent}; name one of them")
+    names = _read_channels(records[0])
+    roles = {channel: role for channel, name in names.items() if (role := find_role(name)) in SEQUENCES}
+    folders: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        if file.parent.parent == records[0].parent:
+            folders[file.parent.name].append(file)
+    images, labels = folders["imagesTr"], folders["labelsTr"]
+    unlabelled = [] if folders["labelsTs"] else folders["imagesTs"]
+    if not unlabelled:
+        images, labels = images + folders["imagesTs"], labels + folders["labelsTs"]
+    entries = [(m["patient"], "label", file) for file in labels if (m := _WHOLE.fullmatch(file.name))]
+    # Only MSD gives an image the name of its label.
+    if {file.name for file in images} & {file.name for file in labels}:
+        whole = [(m["patient"], file) for file in images if (m := _WHOLE.fullmatch(file.name))]
+        entries += [(patient, role, file) for patient, file in whole for role in roles.values()]
+        found = _collect("msd", entries, {role: channel for channel, role in roles.items()})
+        found.left_out[_UNUSED] += [name for channel, name in names.items() if channel not in roles]
+    else:
+        split = [(m["patient"], int(m["channel"]), file) for file in images if (m := _NNUNET.fullmatch(file.name))]
+        found = _collect("nnunet", entries + [(patient, roles.get(c, "unused"), file) for patient, c, file in split])
+    found.claimed.update(unlabelled, records)
+    found.left_out["have no mask"] += [file.name for file in unlabelled]
+    return found
+
+
+def _read_channels(record: Path) -> dict[int, str]:
+    """Return the name of each channel: nnU-Net calls them channel_names, MSD and old nnU-Net modality."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        names = {int(c): str(name) for c, name in content.get("channel_names", content.get("modality")).items()}
+    except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
+        raise InputError(f'{record}: names no channels; add "channel_names": {{"0": "FLAIR"}}') from error
+    if "flair" not in map(find_role, names.values()):
+        raise InputError(f"{record}: names no FLAIR among {', '.join(names.values())}; name it, or use --naming")
+    return names
+
+
+def _collect(layout: str, entries: Iterable[Entry], channels: Mapping[str, int] | None = None) -> Found:
+    """Make a case of the files of each patient."""
+    found = Found(layout)
+    patients: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for patient, role, file in entries:
+        patients[patient][role].append(file)
+        found.claimed.add(file)
+    for patient, files in sorted(patients.items()):
+        found.left_out[_UNUSED] += [file.name for file in files.pop("unused", [])]
+        try:
+            found.cases.append(_make_volume_case(patient, files, channels or {}))
+        except InputError as error:
+            found.bad[patient] = str(error)
+    return found
+
+
+def _make_volume_case(patient: str, files: Mapping[str, Sequence[Path]], channels: Mapping[str, int]) -> Case:
+    if not files:
+        raise InputError(f"{patient}: has no sequence that the networks take; leave the patient out (--skip-bad)")
+    for role, several in files.items():
+        if len(several) > 1:
+            raise InputError(f"{several[1]}: is a second {role} of {patient}, as {several[0]}; rename or remove one")
+    images = {role: tuple(several) for role, several in files.items() if role != "label"}
+    for missing, present in {"image": images, "mask": "label" in files, "FLAIR": "flair" in files}.items():
+        if not present:
+            some = next(iter(files.values()))[0]
+            raise InputError(f"{some}: {patient} has no {missing}; add it, or leave the patient out (--skip-bad)")
+    return _make_case(patient, images, tuple(files["label"]), channels)
+
+
+def _make_case(
+    patient: str, images: Mapping[str, tuple[Path, ...]], label: tuple[Path, ...], channels: Mapping[str, int]
+) -> Case:
+    return Case(clean_name(patient), find_subject(patient), find_site(patient), images, label, channels)
+
+
+def _refuse_doubles(found: Found) -> Found:
+    """Move patients whose files would overwrite another's, also where a disk ignores case, to the bad ones."""
+    seen: dict[str, Case] = {}
+    for case in found.cases:
+        first = seen.setdefault(case.patient.casefold(), case)
+        if first is not case:
+            files = f"{case.label[0]}: patient {case.patient} has the name of {first.label[0]}"
+            found.bad[case.patient] = f"{files}; rename one of them"
+    found.cases = sorted(seen.values(), key=lambda case: case.patient)
+    return found
+
+
+LAYOUTS: dict[str, Callable[[Sequence[Path]], Found]] = {
+    "kaggle_3m": _find_slices,
+    "brats": _find_brats,
+    "nnunet": _find_raw,  # and MSD, which differs in its dataset.json
+}

@@ -1,0 +1,252 @@
+"""A data set as published, made into a prepared folder: NIfTI in nnU-Net's raw form, and datalist.json."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from monai_brainseg import __version__
+from monai_brainseg.data.cases import Study, do_each, examine_case, examine_each, read_images, read_label
+from monai_brainseg.errors import InputError
+from monai_brainseg.data.layouts import LAYOUTS, Found, find_cases
+from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
+from monai_brainseg.data.volumes import SEQUENCES, Volume, unwritable, write_nifti, write_whole
+
+
+def prepare(
+    source: Path,
+    output: Path,
+    *,
+    layout: str = "auto",
+    naming: str | None = None,
+    tumor_labels: Collection[int] = (),
+    test_share: float = 0.15,
+    folds: int = 5,
+    seed: int = 0,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Write the prepared folder of a data set: the same bytes for the same files and options.
+
+    Every case is read and checked before the first is written. Files go into a folder beside ``output`` that is
+    renamed at the end, so that ``output`` is there whole or not at all.
+
+    Args:
+        source: the folder of a data set.
+        output: the folder to make; it is new or empty, or prepared before and ``overwrite`` is set.
+        layout: how ``source`` is laid out, "auto" or one of ``layouts.LAYOUTS``.
+        naming: patterns of the files instead, see ``naming.parse_naming``.
+        tumor_labels: the labels that are tumour; every one above 0 if empty.
+        test_share: share of the patients in the test part.
+        folds: number of folds of the others.
+        seed: of the split.
+        skip_bad: leave bad patients out and say so, instead of stopping at the first.
+        overwrite: replace what was prepared in ``output`` before.
+        say: receives, line by line, what was found, what was left out and why, and what the parts hold.
+
+    Raises:
+        InputError: an option, a file or the output cannot be used; the message names it and the remedy.
+    """
+    check_reading(layout, tumor_labels)
+    _check_splitting(test_share, folds, seed)
+    output = output.resolve()
+    _check_nesting(source.resolve(), output)
+    check_output(output, overwrite)
+    found = find_cases(source, layout, naming)
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    try:
+        _make_folder(unfinished)
+        studies = _examine(found, tumor_labels, skip_bad)
+        _say_found(source, found, studies, say)
+        assigned = _split(studies, seed, test_share, folds)
+        sequences = SEQUENCES if any(len(study.sequences) > 1 for study in studies) else ("flair",)
+        work = partial(_write_case, assigned=assigned, sequences=sequences, folder=unfinished, labels=tumor_labels)
+        items = list(do_each(work, studies, "writing"))
+        datalist: Datalist = {
+            "name": source.resolve().name,
+            "description": f"{len(items)} cases in the layout {found.layout}",
+            "prepared_by": f"brainseg {__version__}",
+            "seed": seed,
+            "folds": folds,
+            "training": [item for item in items if "fold" in item],
+            "test": [item for item in items if "fold" not in item],
+        }
+        _write_records(datalist, sequences, unfinished)
+        _put_in_place(unfinished, output)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    _say_parts(datalist, say)
+    say(f"wrote {output}")
+
+
+def check_reading(layout: str, tumor_labels: Collection[int]) -> None:
+    """Refuse a layout that there is not, and labels that cannot be tumour, by an ``InputError``."""
+    if layout not in ("auto", *LAYOUTS):
+        raise InputError(f"--layout {layout}: unknown; choose auto, {', '.join(LAYOUTS)}")
+    if any(label < 1 for label in tumor_labels):
+        raise InputError(f"--tumor-labels {min(tumor_labels)}: 0 is background; name labels above 0")
+
+
+def _check_splitting(test_share: float, folds: int, seed: int) -> None:
+    if not 0 <= test_share < 1:
+        raise InputError(f"--test-share {test_share:g}: is no share; give 0 or more and less than 1, such as 0.15")
+    if folds < 2:
+        raise InputError(f"--folds {folds}: leaves nothing to train on; give 2 or more")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: is negative; give 0 or more")
+
+
+def _check_nesting(source: Path, output: Path) -> None:
+    if output == source or output in source.parents or source in output.parents:
+        raise InputError(f"{output}: --output and SOURCE lie in one another; choose a folder outside {source}")
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Refuse, by an ``InputError``, a folder that holds what ``prepare`` may not replace."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; choose another --output")
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if not overwrite:
+        raise InputError(f"{output}: is not empty; choose another --output, or replace what is prepared by --overwrite")
+    foreign = sorted({file for file in output.rglob("*") if not file.is_dir()} - _list_prepared(output))
+    if foreign:
+        raise InputError(f"{foreign[0]}: was not written by brainseg prepare; move it away, or choose another --output")
+
+
+def _list_prepared(output: Path) -> set[Path]:
+    """Return the files that prepare wrote into a folder; none if it was not prepared."""
+    if not (output / "datalist.json").is_file():
+        return set()
+    datalist = read_datalist(output, check_files=False)
+    items = [*datalist["training"], *datalist["test"]] if "prepared_by" in datalist else []
+    files = {Path(file) for item in items for file in (*item["image"], item["label"])}
+    return files | ({output / "datalist.json", output / "dataset.json"} if items else set())
+
+
+def _make_folder(folder: Path) -> None:
+    """Make an empty folder; what a killed run left there goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _put_in_place(unfinished: Path, output: Path) -> None:
+    replaced = output.with_name(f".{output.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    try:
+        if output.is_dir():
+            output.rename(replaced)
+        unfinished.rename(output)
+    except OSError as error:
+        raise unwritable(output, error) from error
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _examine(found: Found, tumor_labels: Collection[int], skip_bad: bool) -> list[Study]:
+    """Read every case; the first bad one ends it, or with ``skip_bad`` is added to ``found.bad``."""
+    if found.bad and not skip_bad:
+        raise InputError(found.bad[min(found.bad)])
+    studies: list[Study] = []
+    with closing(examine_each(found.cases, partial(examine_case, tumor_labels=tumor_labels))) as results:
+        for case, result in results:
+            if isinstance(result, Study):
+                studies.append(result)
+            elif skip_bad:
+                found.bad[case.patient] = str(result)
+            else:
+                raise result
+    if not studies:
+        raise InputError(f"{found.bad[min(found.bad)]} (so it is with all {len(found.bad)} patients)")
+    return studies
+
+
+def _split(studies: Sequence[Study], seed: int, test_share: float, folds: int) -> dict[str, int | None]:
+    sizes: dict[str, float] = defaultdict(float)
+    for study in studies:
+        sizes[study.case.subject] += study.tumor_size
+    sites = {study.case.subject: study.case.site for study in studies}
+    return split_by_patient(sites, sizes, np.random.default_rng(seed), test_share, folds)
+
+
+def _write_case(
+    study: Study,
+    assigned: dict[str, int | None],
+    sequences: Sequence[str],
+    folder: Path,
+    labels: Collection[int],
+) -> Item:
+    """Write the files of a case on FLAIR's grid, FLAIR in place of what it lacks, and return its datalist entry."""
+    case, fold = study.case, assigned[study.case.subject]
+    part = "Ts" if fold is None else "Tr"
+    images = read_images(case)
+    flair = images["flair"]
+    files = [folder / f"images{part}" / f"{case.patient}_{channel:04d}.nii.gz" for channel in range(len(sequences))]
+    for sequence, file in zip(sequences, files, strict=True):
+        voxels = images.get(sequence, flair).voxels
+        narrow = voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels
+        write_nifti(Volume(narrow, flair.affine, flair.spacing_known), file)
+    mask = folder / f"labels{part}" / f"{case.patient}.nii.gz"
+    write_nifti(read_label(case, flair, labels), mask)
+    item: Item = {"image": list(map(str, files)), "label": str(mask), "patient": case.patient, "subject": case.subject}
+    item |= {"site": case.site, **({} if fold is None else {"fold": fold}), "spacing_known": study.spacing_known}
+    item |= {"replaced": [s for s in sequences if s not in study.sequences], "tumor_voxels": study.tumor_voxels}
+    return item | {"hash": study.hash}
+
+
+def _write_records(datalist: Datalist, sequences: Sequence[str], folder: Path) -> None:
+    """Write dataset.json, which nnU-Net v2 asks for, and datalist.json."""
+    dataset = {
+        "name": datalist["name"],
+        "channel_names": {str(channel): sequence for channel, sequence in enumerate(sequences)},
+        "labels": {"background": 0, "tumor": 1},
+        "numTraining": len(datalist["training"]),
+        "file_ending": ".nii.gz",
+    }
+    write_whole(folder / "dataset.json", (json.dumps(dataset, indent=1) + "\n").encode("ascii"))
+    write_datalist(datalist, folder / "datalist.json")
+
+
+def _list_some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _say_found(source: Path, found: Found, studies: Sequence[Study], say: Callable[[str], None]) -> None:
+    say(f"found {len(studies)} patients in {source}, layout {found.layout}")
+    for sequence in SEQUENCES:
+        lacking = [study.case.patient for study in studies if sequence not in study.sequences]
+        say(f"{sequence}: {len(studies) - len(lacking)} patients" + (f"; not {_list_some(lacking)}" if lacking else ""))
+    for reason, names in found.left_out.items():
+        if names:
+            say(f"left out: {len(names)} that {reason}: {_list_some(names)}")
+    for patient, message in sorted(found.bad.items()):
+        say(f"left out: {patient}: {message}")
+    for what, patients in {
+        "no tumour": [study.case.patient for study in studies if study.tumor_voxels == 0],
+        "spacing unknown": [study.case.patient for study in studies if not study.spacing_known],
+        "same images": [s.case.patient for s in studies if [t.hash for t in studies].count(s.hash) > 1],
+    }.items():
+        if patients:
+            say(f"{what}: {len(patients)} patients: {_list_some(patients)}")
+
+
+def _say_parts(datalist: Datalist, say: Callable[[str], None]) -> None:
+    parts = {
+        f"fold {fold}": [i for i in datalist["training"] if i["fold"] == fold] for fold in range(datalist["folds"])
+    }
+    for part, items in {**parts, "test": datalist["test"]}.items():
+        sites = ", ".join(f"{site} {count}" for site, count in sorted(Counter(item["site"] for item in items).items()))
+        sizes = [item["tumor_voxels"] for item in items]
+        tumor = f"; tumour voxels {min(sizes)} to {max(sizes)}, median {median(sizes):.0f}" if sizes else ""
+        say(f"{part}: {len(items)} patients ({sites or 'none'}){tumor}")

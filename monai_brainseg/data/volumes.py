@@ -1,0 +1,213 @@
+"""Volumes in and out: stacks of slices and NIfTI, read into one array with its affine, written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_beside
+from monai_brainseg.data.slices import decode_slice, encode_slice
+
+SEQUENCES = ("pre", "flair", "post")
+
+# Columns of a slice run from the patient's right to left, rows from front to back, slices upwards: [x, y, z] is LPS,
+# and NIfTI's world is RAS.
+_SLICES_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+_NIFTI_DTYPES = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float16": "float32"}
+_NIFTI_ENDINGS = (".nii.gz", ".nii")
+_GZIP_LEVEL = 6
+_CHUNK = 2**20
+# 1024 voxels a side in float32: no head is larger, and what a damaged header claims must not fill the memory.
+_LARGEST = 2**32
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One volume on its grid.
+
+    Attributes:
+        voxels: ``[x, y, z]``, or ``[x, y, z, channel]`` for a file of several sequences.
+        affine: 4x4 float64, voxel index to RAS world.
+        spacing_known: whether the affine is in millimetres; False for slices, which carry no spacing.
+    """
+
+    voxels: np.ndarray
+    affine: np.ndarray
+    spacing_known: bool
+
+    @property
+    def voxel_size(self) -> float:
+        """Volume of one voxel in cubic millimetres, or 1 where the spacing is unknown."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) if self.spacing_known else 1.0
+
+
+def stack_slices(voxels: np.ndarray) -> Volume:
+    """Return the volume of ``[x, y, z]`` slices without spacing, which lie as on a reading screen (LPS)."""
+    return Volume(voxels, _SLICES_AFFINE.copy(), spacing_known=False)
+
+
+def read_slices(files: Sequence[Path]) -> np.ndarray:
+    """Read 2D images (tif or png, 8 or 16 bit, compressed or not), in the order given, into one array.
+
+    Args:
+        files: one file a slice, at least one.
+
+    Returns:
+        ``[x, y, z]`` = [column, row, slice] of grey slices, ``[x, y, z, channel]`` of coloured ones.
+
+    Raises:
+        InputError: a file is missing or unreadable, or differs from the first in shape or type.
+    """
+    slices = [_read_slice(file) for file in files]
+    for file, array in zip(files, slices, strict=True):
+        if (array.shape, array.dtype) != (slices[0].shape, slices[0].dtype):
+            raise InputError(
+                f"{file}: {_describe(array)} where {files[0].name} is {_describe(slices[0])}; "
+                "slices of one patient must agree: export them again or leave the patient out (--skip-bad)"
+            )
+    stacked = np.stack(slices)
+    return np.ascontiguousarray(stacked.transpose(2, 1, 0, *range(3, stacked.ndim)))
+
+
+def write_slices(voxels: np.ndarray, files: Sequence[Path]) -> None:
+    """Write ``[x, y, z]`` or ``[x, y, z, 3]`` uint8 or uint16 voxels, one file a slice; the inverse of ``read_slices``.
+
+    Raises:
+        InputError: a file cannot be written.
+        ValueError: the type is another, a file ends in neither .tif nor .png, or there are not z files.
+    """
+    for image, file in zip(np.moveaxis(voxels, 2, 0).swapaxes(1, 2), files, strict=True):
+        write_whole(file, encode_slice(np.ascontiguousarray(image), file.suffix))
+
+
+def read_nifti(path: Path) -> Volume:
+    """Read a NIfTI file; voxels keep the type of the file, unless its header scales them.
+
+    Raises:
+        InputError: the file is missing, unreadable or truncated, or holds no 3D or 4D grid of numbers.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    try:
+        _check_whole(path)
+        image = nib.load(path)
+        if math.prod(image.shape) * image.get_data_dtype().itemsize > _LARGEST:
+            raise ValueError(f"its header claims {'x'.join(map(str, image.shape))} voxels")
+        voxels = np.asanyarray(image.dataobj)
+        affine, unit = np.asarray(image.affine, dtype=np.float64), image.header.get_xyzt_units()[0]
+    except Exception as error:  # nibabel and zlib raise a dozen kinds on a damaged file
+        raise _unreadable(path, error) from error
+    if voxels.ndim not in (3, 4) or voxels.dtype.kind not in "uif" or voxels.size == 0:
+        raise InputError(f"{path}: holds {_describe(voxels)}, not a 3D or 4D volume of numbers; convert it")
+    if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
+        raise InputError(f"{path}: its affine cannot be inverted; convert it again from the original images")
+    native = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
+    return Volume(native, affine, spacing_known=unit == "mm")
+
+
+def _check_whole(path: Path) -> None:
+    """Read a compressed file to its end, where its checksum is: nibabel stops before, and damage goes unnoticed."""
+    if path.name.endswith(".gz"):
+        size = 0
+        with gzip.open(path) as stream:
+            while chunk := stream.read(_CHUNK):
+                size += len(chunk)
+                if size > _LARGEST + _CHUNK:
+                    raise ValueError(f"it unpacks to more than {_LARGEST / 2**30:.0f} GiB")
+
+
+def write_nifti(volume: Volume, path: Path) -> None:
+    """Write ``.nii.gz`` or ``.nii``, the same bytes for the same volume; units are unknown where the spacing is.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: it has another ending.
+    """
+    if not path.name.endswith(_NIFTI_ENDINGS):
+        raise ValueError(f"{path}: NIfTI is written as .nii.gz or .nii")
+    dtype = _NIFTI_DTYPES.get(volume.voxels.dtype.name, volume.voxels.dtype)
+    image = nib.Nifti1Image(volume.voxels.astype(dtype, copy=False), volume.affine)
+    # Both forms, since readers differ in which they trust; "scanner" is said of real millimetres only.
+    code = "scanner" if volume.spacing_known else "aligned"
+    image.set_sform(volume.affine, code)
+    image.set_qform(volume.affine, code)
+    image.header.set_xyzt_units("mm" if volume.spacing_known else "unknown")
+    data = image.to_bytes()
+    write_whole(path, compress(data) if path.name.endswith(".gz") else data)
+
+
+def hash_images(volumes: Sequence[Volume]) -> str:
+    """Return 16 hex digits of SHA-256 over shape and voxel values of the sequences in order, whatever their type.
+
+    A sequence equal to an earlier one counts once: FLAIR standing in for a missing sequence is no new content.
+    """
+    hashes = [_hash_voxels(volume.voxels) for volume in volumes]
+    return hashlib.sha256(b"".join(dict.fromkeys(hashes))).hexdigest()[:16]
+
+
+def _hash_voxels(voxels: np.ndarray) -> bytes:
+    # Adding 0 turns -0.0, which equals 0, into it.
+    values = np.add(voxels, np.float32(0), dtype=np.float32, casting="unsafe", order="C").astype("<f4", copy=False)
+    digest = hashlib.sha256(repr(voxels.shape).encode())
+    digest.update(memoryview(values).cast("B") if values.size else b"")
+    return digest.digest()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; missing folders are made.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full.
+    """
+    try:
+        with write_beside(path) as unfinished:
+            unfinished.write_bytes(data)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """Return the error that says why ``path`` could not be written and what to do."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free space or choose another disk" if full else "choose a folder that you may write to"
+    return InputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    remedy = "download or export it again, or leave the patient out (--skip-bad)"
+    return InputError(f"{path}: cannot be read ({reason[:160]}); {remedy}")
+
+
+def _read_slice(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    try:
+        return decode_slice(path)
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise anything on a damaged file
+        raise _unreadable(path, error) from error
+
+
+def _describe(array: np.ndarray) -> str:
+    return f"{'x'.join(map(str, array.shape)) or 'nothing'} {array.dtype}"
+
+
+def compress(data: bytes) -> bytes:
+    """Return gzip without a time, so that equal data are equal files."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile("", "wb", _GZIP_LEVEL, buffer, mtime=0) as file:
+        file.write(data)
+    return buffer.getvalue()

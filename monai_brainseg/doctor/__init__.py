@@ -1,0 +1,1 @@
+"""Is this bundle, this machine, this data set fit to run?"""

@@ -1,0 +1,1 @@
+"""Studies become masks on their own grid, with a record of each."""

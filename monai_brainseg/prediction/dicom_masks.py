@@ -1,0 +1,88 @@
+"""Masks as DICOM segmentation objects, which viewers lay over the series that they were made of."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from monai_brainseg import __version__
+from monai_brainseg.errors import InputError
+from monai_brainseg.data.volumes import write_whole
+
+_LIBRARY = "highdicom"
+MISSING = f"DICOM SEG needs {_LIBRARY}"
+_INSTALL = "install it by: pip install 'monai-brainseg[dicom]'"
+
+
+def can_write() -> bool:
+    """Is the library there that writes DICOM SEG?"""
+    return find_spec(_LIBRARY) is not None
+
+
+def write_segmentation(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> None:
+    """Write a mask as a binary DICOM SEG that refers to the images of a series, on their grid.
+
+    It belongs to their study, and so carries the patient that they name.
+
+    Args:
+        mask: ``[x, y, z]`` bool.
+        files: the series' slices in the order of z, or its one file of several frames.
+        file: ``.dcm``.
+        network: what made the mask, with a version.
+
+    Raises:
+        InputError: highdicom is missing, the images lack what DICOM asks of them, or the file cannot be written.
+    """
+    with warnings.catch_warnings():
+        # pydicom prints what it finds odd, and with it the patient's name.
+        warnings.simplefilter("ignore")
+        data = _make(mask, files, file, network)
+    write_whole(file, data)
+
+
+def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> bytes:
+    try:
+        import highdicom as hd
+        import pydicom
+        from pydicom.sr.codedict import codes
+    except ImportError as error:
+        raise InputError(f"{file.name}: {MISSING}; {_INSTALL}") from error
+    try:
+        sources = [pydicom.dcmread(source) for source in files]
+        maker = hd.AlgorithmIdentificationSequence(network, codes.DCM.ArtificialIntelligence, __version__)
+        segment = hd.seg.SegmentDescription(
+            segment_number=1,
+            segment_label="tumor",
+            segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+            segmented_property_type=codes.SCT.Neoplasm,
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=maker,
+        )
+        made = hd.seg.Segmentation(
+            source_images=sources,
+            pixel_array=np.ascontiguousarray(mask.transpose(2, 1, 0)),
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[segment],
+            series_instance_uid=hd.UID(),
+            series_number=9000,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="brainseg",
+            manufacturer_model_name=network,
+            software_versions=__version__,
+            device_serial_number="0",
+            series_description="tumor, by a network, for research only",
+        )
+        buffer = io.BytesIO()
+        made.save_as(buffer)
+    except Exception as error:  # files of scanners lack all sorts of what DICOM asks for
+        # No word of the error: it may repeat whatever the images say of a person.
+        kind = type(error).__name__
+        reason = f"they lack, or have in a wrong form, what DICOM asks for: {kind}"
+        raise InputError(f"{file.name}: no DICOM SEG can be made of these images ({reason}); use the NIfTI") from None
+    return buffer.getvalue()

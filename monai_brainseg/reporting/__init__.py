@@ -1,0 +1,1 @@
+"""Scores become one page and its tables."""

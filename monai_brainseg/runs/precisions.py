@@ -1,0 +1,72 @@
+"""The precision of a run: a training that is resumed goes on in its own, and every run keeps it in its ``run.json``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import torch
+from brainseg_unet_scripts.precision import Amp, choose_precision, is_native, name_precision, select_precision
+
+from monai_brainseg.runs.commands import read_command
+from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_beside
+from monai_brainseg.weights.provenance import RECORD
+
+logger = logging.getLogger(__name__)
+
+_KNOWN = {str(precision): precision for precision in (torch.float32, torch.bfloat16, torch.float16)}
+_ANEW = "--overwrite True instead of --resume begins anew"
+
+
+def resume_precision(amp: Amp, device: torch.device | str, output_dir: str, resume: bool) -> torch.dtype:
+    """Return the precision of a training, and say it in the log: as ``last.pt`` records it, else by the device.
+
+    Args:
+        amp: ``"auto"``, True or False.
+        device: where the network runs.
+        output_dir: folder of the run.
+        resume: go on from ``last.pt`` where there is one.
+
+    Raises:
+        InputError: ``amp`` contradicts the record, or the device cannot go on in the recorded precision.
+        BundleError: ``amp`` is neither auto nor True nor False.
+    """
+    last = Path(output_dir) / "last.pt"
+    recorded = _read_recorded(last) if resume else None
+    if recorded is None:
+        return choose_precision(amp, device)
+    name, kind = name_precision(recorded), torch.device(device).type
+    wanted = select_precision(amp, device)
+    if amp != "auto" and (wanted == torch.float32) != (recorded == torch.float32):
+        raise InputError(f"--amp {amp}: {last} was trained in {name}; leave --amp out to go on in it, or {_ANEW}")
+    if recorded == torch.float16 and kind == "cpu":
+        raise InputError(f"{last}: was trained in float16, for which a CPU is no use; go on on a GPU, or {_ANEW}")
+    if is_native(recorded, device):
+        logger.info("precision: %s (as %s was trained)", name, last)
+    else:
+        slow = f"this {'GPU' if kind == 'cuda' else 'CPU'} emulates it, many times slower than float32; {_ANEW}"
+        logger.warning("precision: %s (as %s was trained): %s", name, last, slow)
+    return recorded
+
+
+def _read_recorded(last: Path) -> torch.dtype | None:
+    """Return what a file to resume from was trained in; None where it does not say so."""
+    try:
+        identity = torch.load(last, map_location="cpu", mmap=True, weights_only=True)["identity"]
+        return _KNOWN.get(identity.get("precision"))
+    except Exception:  # whatever torch raises of a file that is missing or damaged; said by what goes on from it
+        return None
+
+
+def record_precision(output_dir: str, precision: torch.dtype) -> None:
+    """Add the precision to the ``run.json`` that ``start_run`` wrote; in any other process this does nothing."""
+    file = Path(output_dir) / RECORD
+    if read_command(sys.orig_argv) is None or int(os.environ.get("RANK", "0")) > 0 or not file.is_file():
+        return
+    record = {**json.loads(file.read_text()), "precision": name_precision(precision)}
+    with write_beside(file) as path:
+        path.write_text(json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,188 @@
+"""Recipes: overlays on a bundle, found by name, with what of them concerns evaluating as well."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.bundle.utils import merge_kv
+
+from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
+from monai_brainseg.runs.commands import MONAI_IDS, Command, check_command, load_config
+from monai_brainseg.errors import InputError
+
+# Those of the current folder, of this checkout, and those that come with the package; of these two the overlays too.
+_FOLDERS = (
+    Path("configs/recipes"),
+    *(
+        place / "configs" / folder
+        for place in (Path(__file__).resolve().parent.parent, Path(__file__).parent)
+        for folder in ("recipes", "")
+    ),
+)
+_EVALUATING = ".evaluate.yaml"
+# What decides how an image reaches the network in training; scoring it on other images would be worth nothing.
+_READING = (
+    "reading",
+    "normalizing",
+    "train::deterministic_transforms",
+    "validate::preprocessing",
+    "validate::deterministic_transforms",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train a bundle.
+
+    Attributes:
+        name: of the file, without its ending.
+        bundle: folder of the bundle.
+        file: the overlay on the bundle's ``train.yaml``.
+        evaluating: what is laid over its ``evaluate.yaml``: ids and values.
+    """
+
+    name: str
+    bundle: Path
+    file: Path
+    evaluating: Mapping[str, Any]
+
+    @property
+    def training_files(self) -> tuple[str, str]:
+        """Configs of a training; later ones win."""
+        return str(self.bundle / "configs" / "train.yaml"), str(self.file)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the recipe says, whatever its comments."""
+        return hash_content([ConfigParser.load_config_file(self.file), self.evaluating])
+
+
+def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
+    """Find a recipe and check it against both configs of the bundle that it is laid over.
+
+    Of its ids, those that ``evaluate.yaml`` knows too (the network, patch and pixel size) are laid over that as well,
+    with ids of the recipe's own that they refer to. ``NAME.evaluate.yaml`` beside it, where there is one, adds what
+    ``evaluate.yaml`` alone knows.
+
+    Args:
+        name: of a file in ``configs/recipes`` or of an overlay in our ``configs``, or the path of a YAML file.
+        bundle: name or folder, where ``--bundle`` gives one; else that of the recipe's ``bundle_root``, or the default.
+
+    Raises:
+        InputError: there is no such recipe or bundle, the recipe names another one, an id is unknown, or it changes how
+            images are read for training alone.
+    """
+    file = _find_file(name)
+    brought = load_config(file)
+    folder = _choose_bundle(file, brought.get("bundle_root"), bundle)
+    recipe = Recipe(file.stem, folder, file, {})
+    check_command(Command("training", recipe.training_files, {}))
+    evaluate = folder / "configs" / "evaluate.yaml"
+    shared = select_shared(brought, ConfigParser.load_config_file(evaluate))
+    companion = file.with_name(file.stem + _EVALUATING)
+    if companion.is_file():
+        check_command(Command("evaluating", (str(evaluate), str(companion)), {}))
+        shared |= ConfigParser.load_config_file(companion)
+    elif lost := [item for item in brought if item.lstrip("+").startswith(_READING) and item not in shared]:
+        raise InputError(
+            f"{file}: '{lost[0]}' changes how images are read, and evaluate.yaml has no such id; say the same for "
+            f"evaluating in {companion.name}"
+        )
+    return Recipe(file.stem, folder, file, shared)
+
+
+def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Path]) -> Recipe:
+    """Find the recipe that weights were trained by, as ``read_recipe`` does.
+
+    Args:
+        name: of the recipe.
+        bundle: as ``--bundle`` gives it.
+        checkpoints: the weights; none for those of the bundle, which were trained by a recipe that changes nothing.
+
+    Raises:
+        InputError: the recipe cannot be used, or weights of it are needed.
+    """
+    recipe = read_recipe(name, bundle)
+    if not checkpoints and {*load_config(recipe.file), *recipe.evaluating} - {"bundle_root"}:
+        raise InputError(f"recipe {recipe.name}: its weights are not the bundle's; name them by --checkpoint")
+    return recipe
+
+
+def select_inference(recipe: Recipe) -> dict[str, Any]:
+    """Return the ids and values of a recipe, and of what it changes in evaluating, that concern ``inference.yaml``.
+
+    Raises:
+        InputError: the bundle has no such config.
+    """
+    inference = load_config(find_bundle(str(recipe.bundle), "inference.yaml") / "configs" / "inference.yaml")
+    return select_shared({**load_config(recipe.file), **recipe.evaluating}, inference)
+
+
+def lay_over(config: dict[str, Any], overlay: Mapping[str, Any]) -> ConfigParser:
+    """Return a config with an overlay's ids merged in, as ``--config_file "['a.yaml','b.yaml']"`` does."""
+    parser = ConfigParser(config)
+    for name, value in overlay.items():
+        merge_kv(parser, name, value)
+    return parser
+
+
+def select_shared(brought: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ids of an overlay that another config has too, and those of the overlay that they refer to."""
+    heads = {item: item.lstrip("+").split("::")[0] for item in brought}
+    chosen = [item for item, head in heads.items() if head in config and item not in MONAI_IDS]
+    while more := [item for item in brought if item not in chosen and _is_referred(item, brought, chosen)]:
+        chosen += more
+    return {item: brought[item] for item in brought if item in chosen}
+
+
+def count_parameters(recipe: Recipe) -> int:
+    """Return how many numbers a recipe's network learns."""
+    config = lay_over(load_config(recipe.bundle / "configs" / "evaluate.yaml"), recipe.evaluating)
+    return sum(parameter.numel() for parameter in config.get_parsed_content("network_def").parameters())
+
+
+def hash_content(content: Any) -> str:
+    """Return the SHA-256 of plain values, whatever the order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _is_referred(item: str, brought: Mapping[str, Any], chosen: list[str]) -> bool:
+    values = json.dumps([brought[one] for one in chosen], default=str)
+    return re.search(rf"@{re.escape(item)}(?!\w)", values) is not None
+
+
+def _find_file(name: str) -> Path:
+    if Path(name).suffix in (".yaml", ".yml", ".json"):
+        if Path(name).is_file():
+            return Path(name)
+        raise InputError(f"{name}: no such recipe file; check the path")
+    files = [file for folder in _FOLDERS for file in folder.glob("*.yaml") if not file.name.endswith(_EVALUATING)]
+    for file in files:
+        if file.stem == name:
+            return file
+    known = ", ".join(sorted({file.stem for file in files}))
+    there = f"name the path of a YAML file or one of {known}"
+    nothing = "recipes with a name are in the repository's configs; name the path of a YAML file"
+    raise InputError(f"{name}: no such recipe; {there if known else nothing}")
+
+
+def _choose_bundle(file: Path, own: str | None, given: str | Path | None) -> Path:
+    """Return the folder of the bundle that is given, unless the recipe names another one; else of the recipe's own."""
+    configs = "train.yaml", "evaluate.yaml"
+    if given is None:
+        # A path from the repository's root, where this is not the current folder, is the bundle of that name.
+        name = DEFAULT if own is None else str(own) if (Path(own) / "configs").is_dir() else Path(own).name
+        return find_bundle(name, *configs)
+    found = find_bundle(str(given), *configs)
+    if own is not None and Path(own).resolve().name not in (found.name, found.resolve().name):
+        raise InputError(
+            f"--bundle {given}: recipe {file.stem} is laid over {Path(own).name}; leave it out, or name another recipe"
+        )
+    return found

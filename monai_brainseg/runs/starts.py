@@ -1,0 +1,279 @@
+"""A run of ``python -m monai.bundle``: checked before it starts, recorded, and ended in one line where it must.
+
+The first item of a bundle's ``initialize`` calls ``start_run``, which reads the command line of the process. In any
+other process (a MONAI Label server, a notebook) there is no such command line, and it does nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import platform
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+import yaml
+from brainseg_unet_scripts.encoders import find_imagenet_weights
+from brainseg_unet_scripts.errors import BundleError
+from monai.bundle import ConfigParser
+
+from monai_brainseg.runs.advice import ERROR
+from monai_brainseg.runs.commands import Command, check_command, count_given, read_command
+from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_beside
+from monai_brainseg.runs.machine_checks import check_start
+from monai_brainseg.runs.processors import choose_threads, keep_freed_memory
+from monai_brainseg.weights.provenance import (
+    RECORD,
+    describe_checkpoint,
+    describe_machine,
+    judge,
+    list_versions,
+    merge_checkpoints,
+)
+from monai_brainseg.runs.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
+from monai_brainseg.data.splits import read_datalist, select_items
+from monai_brainseg.data.volumes import read_nifti
+from monai_brainseg.weights.checkpoints import read_checkpoint
+
+# What a write ends with on a full disk, over a quota and at a limit; TensorBoard's names no file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_FOLD = -1  # train on all folds
+
+
+def start_run(
+    output_dir: str,
+    *,
+    datalist: str,
+    fold: int | None = None,
+    batch_size: int | None = None,
+    fresh: bool = False,
+    overwrite: bool = False,
+    checkpoint: str | None = None,
+    network: torch.nn.Module | None = None,
+    part: str | None = None,
+    allow_seen: bool = False,
+) -> None:
+    """Check the command that started this process and the data it names, then record it in ``output_dir``.
+
+    What is cheap to find out of the machine is said too: an error of ``machine_checks.check_start`` ends the run.
+    Writes ``config.yaml`` (the configs merged with the overrides: it runs again by itself) and ``run.json`` (command,
+    versions, date). Leaves the process with one line and exit code 1 where something is wrong with what was asked.
+    Of several processes, rank 0 alone writes and logs.
+
+    Args:
+        output_dir: folder of the run.
+        datalist: file to be checked before any long work, unless the config itself lists the patients, as that of a
+            label server does.
+        fold: the fold to be left out for validation; must have patients, and so must the others. -1 leaves none out.
+        batch_size: slices in a step that several processes share; None where there is only one.
+        fresh: a training that begins; one that ``output_dir`` holds already is refused.
+        overwrite: begin all the same; the earlier one's dashboard and ``last.pt`` go at once, its weights when there
+            are new ones. Not kept in ``config.yaml``, which would replace it again.
+        checkpoint: file of weights that must be there, and fit ``network``.
+        network: what ``checkpoint`` is for.
+        part: of the datalist that is to be scored by ``checkpoint``, together with ``fold``; None scores nothing.
+        allow_seen: score it also where those weights were trained or selected on some of its patients.
+    """
+    command = read_command(sys.orig_argv)
+    if command is None:
+        return
+    keep_freed_memory()
+    choose_threads(None if fresh else _read_threads(Path(output_dir)))
+    try:
+        check_command(command)
+        _refuse_to_replace(Path(output_dir), fresh, overwrite)
+        given = count_given(command)
+        if given is None:
+            _check_datalist(datalist, fold, batch_size)
+        elif batch_size is not None:
+            check_shares(*given, batch_size)
+        if checkpoint is not None and network is not None:
+            check_checkpoint(Path(checkpoint), network)
+        if int(os.environ.get("RANK", "0")) == 0:
+            _check_machine(command, Path(output_dir), Path(datalist) if given is None and part is None else None)
+            scored = select_items(Path(datalist), part, fold) if part is not None else []
+            weights = (
+                _describe_weights(Path(checkpoint), scored, allow_seen, Path(output_dir))
+                if checkpoint is not None
+                else {}
+            )
+            _record(command, Path(output_dir), fresh, weights)
+        else:
+            logging.disable()
+        threading.excepthook = _leave_thread
+        sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist) if given is None else None)
+    except (InputError, BundleError, OSError) as error:
+        if claim_last_word():
+            say_last_word(f"{command.run_id}: {error}")
+        sys.exit(1)
+
+
+def _leave(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None, *, run_id: str, datalist: Path | None
+) -> None:
+    """End the process as ``sys.excepthook``: one line for what is the user's to mend, a traceback for a bug."""
+    if claim_last_word():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it once another rank has left without a word
+        reason = explain(error, datalist)
+        if reason is None:
+            sys.__excepthook__(kind, error, trace)
+            return
+        say_last_word(f"{run_id}: {reason}")
+    # MONAI has tried a broken file with ITK, whose threads can abort an orderly exit with a line of their own.
+    os._exit(1)
+
+
+def _leave_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Say nothing of a file that TensorBoard's thread cannot write: the next write of the run itself says it."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
+
+
+def explain(error: BaseException, datalist: Path | None) -> str | None:
+    """Return in one line what a user has to mend after ``error``; None where it is a bug.
+
+    MONAI wraps errors and its transforms do not name the file that they failed on, so the files of the datalist are
+    read again to find it; a label server's, None, are not.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            return f"{cause}; free space or name another --output_dir"
+        if isinstance(cause, (InputError, BundleError)) or isinstance(cause, OSError) and cause.errno is not None:
+            return str(cause)
+        if reason := _name_memory(cause):
+            return reason
+        if is_lost_peer(cause):
+            return "another process of this run was lost; the same command with --resume True goes on"
+        cause = cause.__cause__ or cause.__context__
+    if datalist is None:
+        return None
+    try:
+        listed = read_datalist(datalist)
+        for item in listed["training"] + listed["test"]:
+            for file in (*item["image"], item["label"]):
+                read_nifti(Path(file))
+    except InputError as broken:
+        return str(broken)
+    return None
+
+
+def _name_memory(error: BaseException) -> str | None:
+    """Return the line on an error that stands for too little memory, of this process or a GPU."""
+    text, goes_on = str(error), "the same command with --resume True goes on"
+    if isinstance(error, torch.OutOfMemoryError):
+        lower = "--batch_size or --slice_memory"
+        return f"the GPU has too little memory; end other programs on it, or lower {lower}: {goes_on}"
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        lower = "--slice_memory, --cache_num or --batch_size"
+        return f"there is too little memory; end other programs, or lower {lower}: {goes_on}"
+    return None
+
+
+def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> None:
+    if not Path(datalist).is_file():
+        raise InputError(f"{datalist}: not there; name a folder that `brainseg prepare` wrote by --dataset_dir")
+    listed = read_datalist(Path(datalist))
+    folds = {item["fold"] for item in listed["training"]}
+    if fold not in (None, NO_FOLD) and (fold not in folds or len(folds) < 2):
+        raise InputError(f"{datalist}: has no patients in or none outside fold {fold}; it has folds {sorted(folds)}")
+    if batch_size is not None:
+        validation = sum(item["fold"] == fold for item in listed["training"])
+        training = len(listed["training"]) - validation
+        check_shares(training, training if fold == NO_FOLD else validation, batch_size)
+
+
+def _refuse_to_replace(output_dir: Path, fresh: bool, overwrite: bool) -> None:
+    if overwrite and not fresh:
+        raise InputError("--resume True, --overwrite True: one goes on with a training, the other replaces it")
+    if fresh and not overwrite and (output_dir / "last.pt").exists():
+        choices = "--resume True goes on with it, another --output_dir keeps it, --overwrite True replaces it"
+        raise InputError(f"{output_dir}: holds a training; {choices}")
+
+
+def _check_machine(command: Command, output_dir: Path, datalist: Path | None) -> None:
+    """Refuse a machine on which the run would fail, ImageNet's weights among it, and warn where it may."""
+    config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
+    config.update(dict(command.overrides))
+    network = config.get("network_def")
+    if isinstance(network, Mapping) and network.get("pretrained") in (True, "@pretrained") and config.get("pretrained"):
+        find_imagenet_weights()
+    items = [] if datalist is None else read_datalist(datalist, check_files=False)["training"]
+    for advice in check_start(output_dir, items, config.get()):
+        if advice.level == ERROR:
+            raise InputError(f"{advice.where}: {advice.what}; {advice.remedy}")
+        logging.getLogger(__name__).warning("%s", advice)
+
+
+def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
+    """Refuse weights that are not there, cannot be read or are another network's.
+
+    Raises:
+        InputError: names the file, and the first parameter that differs.
+    """
+    found = {name: tuple(value.shape) for name, value in read_checkpoint(checkpoint)["model"].items()}
+    for name, value in network.state_dict().items():
+        if found.pop(name, None) != tuple(value.shape):
+            raise InputError(f"{checkpoint}: weights of another network; {name} should be {tuple(value.shape)}")
+    if found:
+        raise InputError(f"{checkpoint}: weights of another network; it has {next(iter(found))} and this one does not")
+
+
+def _describe_weights(
+    checkpoint: Path, scored: Sequence[Mapping[str, Any]], allow_seen: bool, output_dir: Path
+) -> dict[str, Any]:
+    """Return what the record says of the weights that a run begins with, and warn where they have seen the patients."""
+    weights = describe_checkpoint(checkpoint)
+    if not scored:
+        return {"checkpoint": [weights]}
+    checkpoints = merge_checkpoints(output_dir, weights)
+    verdict = judge(scored, weights["seen"], allow_seen)
+    if verdict["state"] != "clean":
+        logging.getLogger(__name__).warning(verdict["note"])
+    return {"checkpoint": checkpoints, "provenance": verdict}
+
+
+def _read_threads(output_dir: Path) -> int | None:
+    """Return the threads of the training that is gone on with; None where there is none or it does not say."""
+    try:
+        threads = json.loads((output_dir / RECORD).read_text()).get("threads")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return threads if isinstance(threads, int) and (output_dir / "last.pt").is_file() else None
+
+
+def _record(command: Command, output_dir: Path, fresh: bool, weights: Mapping[str, Any]) -> None:
+    if fresh:
+        shutil.rmtree(output_dir / "tensorboard", ignore_errors=True)
+        (output_dir / "last.pt").unlink(missing_ok=True)
+    elif (output_dir / "last.pt").is_file() and "provenance" not in weights:
+        return  # a resumed run keeps the record of its beginning
+    config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
+    config.update({**command.overrides, **({"overwrite": False} if "overwrite" in command.overrides else {})})
+    with write_beside(output_dir / "config.yaml") as path:
+        path.write_text(yaml.safe_dump(config.get(), sort_keys=False, width=120))
+    record = {
+        "command": sys.orig_argv,
+        **weights,
+        "run_id": command.run_id,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seed": config.get("seed"),
+        "python": platform.python_version(),
+        "machine": describe_machine(),
+        "threads": torch.get_num_threads(),
+        "versions": list_versions("monai", "torch", "pytorch-ignite", "numpy"),
+    }
+    with write_beside(output_dir / RECORD) as path:
+        path.write_text(json.dumps(record, indent=2) + "\n")

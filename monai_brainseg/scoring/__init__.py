@@ -1,0 +1,1 @@
+"""Masks and truths become scores: metrics as pure functions, intervals, thresholds, summaries."""

@@ -1,0 +1,104 @@
+"""Probability maps as counts by threshold: what precision, recall and Dice any threshold would give.
+
+A map is counted and not kept: how many voxels, of background and of tumour, lie in each of 256 bins of equal width. A
+threshold is the lower edge of a bin, k/256, and a voxel at or above it is tumour, so that what follows from the counts
+is exact at these thresholds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from monai_brainseg.scoring.metrics import Mask
+
+BINS = 256
+THRESHOLDS = np.arange(BINS) / BINS
+
+Histogram = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+
+
+def count_bins(probability: np.ndarray, truth: Mask) -> Histogram:
+    """Count voxels by probability.
+
+    Args:
+        probability: of tumour, 0 to 1, of any shape.
+        truth: mask of the same shape.
+
+    Returns:
+        ``[2, BINS]``: background, tumour.
+    """
+    # Nearly all voxels lie in the first bin, and to sort them into it one by one would take several times as long.
+    likely = probability >= 1 / BINS
+    bins = np.minimum((probability[likely] * float(BINS)).astype(np.intp), BINS - 1)
+    marked = truth[likely]
+    counts = np.stack([np.bincount(bins[each], minlength=BINS) for each in (~marked, marked)])
+    tumour = np.count_nonzero(truth)
+    counts[:, 0] += (truth.size - tumour - np.count_nonzero(~marked), tumour - np.count_nonzero(marked))
+    return counts
+
+
+def count_no_map(tumour: int, background: int) -> Histogram:
+    """Return the counts of a patient without a prediction: probability 0 everywhere."""
+    counts = np.zeros((2, BINS), np.int64)
+    counts[:, 0] = background, tumour
+    return counts
+
+
+def precision_recall(counts: Histogram) -> tuple[Scores, Scores]:
+    """Return precision and recall at each of ``THRESHOLDS``.
+
+    Args:
+        counts: ``[2, BINS]``, background and tumour.
+
+    Returns:
+        precision and recall, ``[BINS]`` each; NaN where nothing is predicted, or where there is no tumour.
+    """
+    false, true = _count_above(counts)
+    with np.errstate(invalid="ignore"):
+        return true / (true + false), true / true[0]
+
+
+def average_precision(counts: Histogram) -> float | None:
+    """Return the sum over thresholds of precision times the recall gained, the area under the curve as steps.
+
+    As scikit-learn's ``average_precision_score`` of the maps rounded down to 1/256; Su et al., "A relationship between
+    the average precision and the area under the ROC curve", ICTIR (2015).
+
+    Args:
+        counts: ``[2, BINS]``, background and tumour.
+
+    Returns:
+        0 to 1; None where there is no tumour.
+    """
+    if not counts[1].any():
+        return None
+    precision, _ = precision_recall(counts)
+    return float(np.nansum(precision * counts[1]) / counts[1].sum())
+
+
+def score_thresholds(counts: Histogram, beta: float) -> Scores:
+    """Return F-beta of each patient at each threshold; beta 1 is Dice.
+
+    (1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP), in which recall weighs beta times as much as precision (van
+    Rijsbergen, "Information retrieval", 2nd edition, 1979). Without smoothing: 1 where truth and prediction are both
+    empty, 0 where only one is.
+
+    Args:
+        counts: ``[patients, 2, BINS]``.
+        beta: the weight.
+
+    Returns:
+        ``[patients, BINS]``.
+    """
+    above = _count_above(counts)
+    false, true = above[:, 0], above[:, 1]
+    hits = (1 + beta**2) * true
+    whole = hits + beta**2 * (true[:, :1] - true) + false
+    return np.where(whole > 0, hits / np.maximum(whole, 1), 1.0)
+
+
+def _count_above(counts: Histogram) -> Histogram:
+    """Return how many voxels lie at or above each threshold."""
+    return counts[..., ::-1].cumsum(axis=-1)[..., ::-1]

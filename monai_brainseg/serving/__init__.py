@@ -1,0 +1,1 @@
+"""Bundles for others: MONAI Label apps, exports, the model zoo."""

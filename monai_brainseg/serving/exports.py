@@ -1,0 +1,107 @@
+"""A bundle's network as TorchScript and as ONNX, with its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from monai.bundle import ConfigParser, ckpt_export
+
+from monai_brainseg.runs.bundle_folders import find_bundle
+from monai_brainseg.prediction.engines import check_packages, explain_failure, write_onnx
+from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_beside
+from monai_brainseg.serving.model_zoo import write_archive
+from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.weights.checkpoints import write_half_precision
+
+_METADATA = Path("configs") / "metadata.json"
+_CONFIG = Path("configs") / "inference.yaml"
+_REMEDY = "mend the network or what it says of the disk, or choose another --format"
+
+
+def export(form: str, bundle: str, checkpoint: Path | None, output: Path) -> None:
+    """Write trained weights in another form, whole or not at all.
+
+    Args:
+        form: one of ``FORMS``.
+        bundle: name or path of the bundle that they are of.
+        checkpoint: the weights; None takes the bundle's own.
+        output: file to write.
+
+    Raises:
+        InputError: the bundle is not there, the weights are another network's, the file cannot be written, a package is
+            missing, or the bundle would not pass the model zoo's checks.
+    """
+    folder = find_bundle(bundle, "inference.yaml")
+    weights = checkpoint or folder / "models" / "model.pt"
+    if output.exists() and weights.exists() and output.samefile(weights):
+        raise InputError(f"{output}: is the file itself, which would be lost; name another --output")
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder; name a file by --output")
+    with _hush_exporters():
+        FORMS[form](folder, weights, output)
+
+
+def _export_half(bundle: Path, weights: Path, output: Path) -> None:
+    write_half_precision(weights, output)
+
+
+def _export_torchscript(bundle: Path, weights: Path, output: Path) -> None:
+    """Write by MONAI's own export; the file holds the metadata and the config too."""
+    load_network(bundle, [weights])  # refuses what MONAI would load in part
+    if output.suffix != ".ts":  # MONAI adds it where there is none
+        raise InputError(f"{output}: a TorchScript file is named .ts; name another --output")
+    with write_beside(output) as unfinished, explain_failure(bundle, "TorchScript", _REMEDY):
+        ckpt_export(
+            net_id="network_def",
+            filepath=str(unfinished),
+            ckpt_file=str(weights),
+            meta_file=str(bundle / _METADATA),
+            config_file=str(bundle / _CONFIG),
+            key_in_ckpt="model",
+            bundle_root=str(bundle),
+        )
+
+
+def _export_onnx(bundle: Path, weights: Path, output: Path) -> None:
+    """Write by what MONAI's own export calls, and name in the file where it comes from and under which terms."""
+    check_packages("onnx")
+    import onnx
+
+    metadata = ConfigParser.load_config_file(bundle / _METADATA)
+    with write_beside(output) as unfinished:
+        network = load_network(bundle, [weights])
+        with explain_failure(bundle, "ONNX", _REMEDY):
+            write_onnx(network, unfinished)
+        model = onnx.load(unfinished)
+        names = ("name", "version", "license", "intended_use")
+        given = {name: str(metadata[name]) for name in names if name in metadata}
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        onnx.helper.set_model_props(model, {**given, "bundle": bundle.resolve().name, "weights_sha256": digest})
+        onnx.save(model, unfinished)
+
+
+@contextmanager
+def _hush_exporters() -> Iterator[None]:
+    """Leave out MONAI's summary of its arguments, and what it warns of any config."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+FORMS: dict[str, Callable[[Path, Path, Path], None]] = {
+    "half": _export_half,
+    "torchscript": _export_torchscript,
+    "onnx": _export_onnx,
+    "bundle": write_archive,
+}

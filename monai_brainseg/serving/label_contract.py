@@ -1,0 +1,227 @@
+"""What a MONAI Label server asks of a bundle in its app, checked without a server and without a network.
+
+MONAI Label 0.8.5 finds files, ids and keys by fixed names. Where one is missing it does not say so: it leaves the
+bundle out, answers in the wrong place, or serves random weights.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.serving.plain_networks import make_network, read_network
+from monai_brainseg.runs.starts import check_checkpoint
+
+_TASKS = ("deepedit", "deepgrow", "detection", "classification")  # a folder's name with one of these makes it that task
+_INFERENCE = ("device", "network_def", "preprocessing", "inferer", "postprocessing")
+_TRAINING = ("device", "network_def", "network", "run", "train::trainer::max_epochs")
+_LISTS = ("train::dataset::data", "validate::dataset::data")
+_MODELS = "$@bundle_root + '/models'"
+
+
+@dataclass(frozen=True)
+class Breach:
+    """Something that the server could not work with.
+
+    Attributes:
+        file: where.
+        problem: what is wrong, and what the server would make of it.
+        remedy: what to do.
+    """
+
+    file: Path
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Say it in one line, as errors are."""
+        return f"{self.file}: {self.problem}; {self.remedy}"
+
+
+def check_contract(bundle: Path, *, served: bool = True, trusted: bool = True) -> list[Breach]:
+    """Return what keeps a MONAI Label server from serving and training a bundle.
+
+    Args:
+        bundle: its folder.
+        served: it lies in an app, as ``APP/model/NAME``; False leaves out what ``brainseg label install`` sees to.
+        trusted: make the network, whose weights are compared, by whatever code the config names; False makes it only
+            where `read_network` finds nothing but networks.
+    """
+    return [
+        *_check_name(bundle),
+        *_check_metadata(bundle / "configs" / "metadata.json"),
+        *_check_inference(bundle),
+        *_check_training(bundle, served),
+        *_check_overlay(bundle / "configs" / "multi_gpu_train.yaml"),
+        *_check_weights(bundle, trusted),
+    ]
+
+
+def _check_name(bundle: Path) -> Iterator[Breach]:
+    name = bundle.resolve().name
+    if re.search(r"[\s,]", name):
+        yield Breach(bundle, "the server's launcher splits names at spaces and commas", "rename the folder")
+    for task in _TASKS:
+        if task in name.lower():
+            yield Breach(bundle, f"'{task}' in a folder's name makes it a {task} task", "rename the folder")
+
+
+def _check_metadata(file: Path) -> Iterator[Breach]:
+    try:
+        formats = json.loads(file.read_text())["network_data_format"]
+        first = {part: next(iter(formats[part])) for part in ("inputs", "outputs")}
+        labels = list(formats["outputs"][first["outputs"]].get("channel_def", {}).values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        yield Breach(
+            file,
+            f"gives no network_data_format with inputs and outputs ({type(error).__name__})",
+            "write them, as JSON",
+        )
+        return
+    for part, name in (("inputs", "image"), ("outputs", "pred")):
+        if first[part] != name:
+            yield Breach(file, f"'{first[part]}' comes first in network_data_format's {part}", f"put '{name}' first")
+    if not [label for label in labels if label.lower() != "background"]:
+        yield Breach(file, "its channel_def of 'pred' names no label, so there is nothing to draw", "name each channel")
+
+
+def _load(file: Path) -> tuple[dict[str, Any] | None, list[Breach]]:
+    """Read ``file``, or JSON in its place."""
+    found = [path for path in (file.with_suffix(".json"), file) if path.is_file()]
+    if not found:
+        short = file.with_suffix(".yml")
+        remedy = f"rename {short.name}" if short.is_file() else "add it"
+        return None, [Breach(file, "not there, and the server looks for this name or .json alone", remedy)]
+    try:
+        return ConfigParser.load_config_file(found[0]), []
+    except Exception as error:  # what YAML and JSON readers raise has no common base
+        return None, [Breach(found[0], f"cannot be read ({' '.join(str(error).split())})", "mend it")]
+
+
+def _miss(file: Path, config: ConfigParser, ids: tuple[str, ...]) -> Iterator[Breach]:
+    for name in ids:
+        if name not in config:
+            yield Breach(file, f"has no '{name}'", "add it: the server asks for it by this id")
+
+
+def _list_transforms(config: ConfigParser, name: str) -> list[Any]:
+    """Return the entries of a Compose, or list, of transforms that are not disabled."""
+    listed = config.get(name, [])
+    entries = listed.get("transforms", []) if isinstance(listed, Mapping) else listed
+    return [entry for entry in entries if not (isinstance(entry, Mapping) and entry.get("_disabled_") is True)]
+
+
+def _is(entry: Any, target: str, key: str) -> bool:
+    keys = entry.get("keys", ()) if isinstance(entry, Mapping) else ()
+    named = [keys] if isinstance(keys, str) else keys
+    return key in named and str(entry.get("_target_", "")).rpartition(".")[2] == target
+
+
+def _check_inference(bundle: Path) -> Iterator[Breach]:
+    file = bundle / "configs" / "inference.yaml"
+    content, problems = _load(file)
+    yield from problems
+    if content is None:
+        return
+    config = ConfigParser(content)
+    yield from _miss(file, config, _INFERENCE)
+    before, after = (_list_transforms(config, name) for name in ("preprocessing", "postprocessing"))
+    if not any(_is(entry, "LoadImaged", "image") for entry in before):
+        yield Breach(
+            file, "preprocessing has no LoadImaged of 'image'", "the server gives a file's name under that key"
+        )
+    if any(_is(entry, "Spacingd", "image") for entry in before):
+        yield Breach(
+            file,
+            "Spacingd of 'image' trips over the server's own 'image_path'",
+            "resample by SpatialResampled, or under another key",
+        )
+    if not any(_is(entry, "Invertd", "pred") for entry in after):
+        yield Breach(
+            file, "postprocessing has no Invertd of 'pred': masks would lie on another grid than the image", "add it"
+        )
+    kept = [entry for entry in after if not str(entry).count("SaveImaged")]  # the server takes these out
+    if not kept or not _is(kept[-1], "CastToTyped", "pred") or "uint8" not in str(kept[-1].get("dtype")):
+        yield Breach(
+            file,
+            "postprocessing does not end (but for SaveImaged) in CastToTyped of 'pred' to uint8",
+            "add it: viewers refuse masks of another type",
+        )
+
+
+def _check_training(bundle: Path, served: bool) -> Iterator[Breach]:
+    file = bundle / "configs" / "train.yaml"
+    content, problems = _load(file)
+    yield from problems
+    if content is None:
+        return
+    config = ConfigParser(content)
+    yield from _miss(file, config, (*_TRAINING, *_LISTS))
+    handlers = config.get("train::handlers", None)
+    if not isinstance(handlers, list) or not all(isinstance(handler, Mapping) for handler in handlers):
+        yield Breach(
+            file,
+            "train::handlers is no plain list, into which the server puts the loader of its weights",
+            "write the handlers out there",
+        )
+    if served and config.get("ckpt_dir") != _MODELS:
+        yield Breach(
+            file,
+            "ckpt_dir is not the models folder of the copy: what the server trains would not be what it serves",
+            f"ckpt_dir: {_MODELS}, or put the bundle there by `brainseg label install`",
+        )
+
+
+def _check_overlay(file: Path) -> Iterator[Breach]:
+    if not file.is_file():
+        return
+    content, problems = _load(file)
+    yield from problems
+    for name in content or {}:
+        if re.match(r"\+?train(::|#)handlers(::|#)\d", name):
+            yield Breach(
+                file,
+                f"'{name}' counts handlers, and the server puts one before them",
+                "refer to an id in train.yaml instead",
+            )
+
+
+def _check_weights(bundle: Path, trusted: bool) -> Iterator[Breach]:
+    models = bundle / "models"
+    others = [file.name for file in sorted(models.glob("*.pt")) if file.name != "model.pt"]
+    if others:
+        yield Breach(
+            models / others[0], "the server offers every .pt, and takes the one of the shortest name", "move it away"
+        )
+    if not (models / "model.pt").is_file():
+        if not (models / "model.ts").is_file():
+            yield Breach(
+                models / "model.pt", "not there, so the server leaves the bundle out", "give weights by --checkpoint"
+            )
+        return
+    content, _ = _load(bundle / "configs" / "inference.yaml")
+    if content is None or "network_def" not in content:
+        return
+    try:
+        definition = read_network(content)
+        if definition is None and not trusted:
+            return
+        made = (
+            ConfigParser(content).get_parsed_content("network_def") if definition is None else make_network(definition)
+        )
+    except Exception as error:  # whatever a network of somebody's raises
+        reason = " ".join(str(error.__cause__ or error).split())[:120]
+        yield Breach(bundle / "configs" / "inference.yaml", f"network_def cannot be made ({reason})", "mend it")
+        return
+    try:
+        check_checkpoint(models / "model.pt", made)
+    except InputError as error:
+        where, _, problem = str(error).partition(": ")
+        yield Breach(Path(where), f"{problem} (the server would serve random ones)", "give others by --checkpoint")

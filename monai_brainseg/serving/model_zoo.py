@@ -1,0 +1,196 @@
+"""A bundle in the form of MONAI's model zoo: as a zip, and the checks that its CI makes, without a network.
+
+The checks are those of ``ci/verify_bundle.py`` and ``CONTRIBUTING.md`` of the repository Project-MONAI/model-zoo. Left
+out: the metadata's schema, which it downloads; the keys that the schema of 2024-07-25 requires are looked for instead.
+`brainseg doctor` asks the same of a bundle that is not packed, which may wait for its weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, verify_net_in_out
+
+from monai_brainseg.runs.commands import load_config
+from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_beside
+from monai_brainseg.serving.label_contract import Breach
+from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.weights.checkpoints import SEEN, read_checkpoint
+
+_MOST_MIB = 25  # a file of the zoo's repository; larger ones are listed as downloads in large_files.yml
+_FILES = ("LICENSE", "configs/metadata.json", "configs/inference.yaml", "docs/README.md")
+_WEIGHTS = "models/model.pt"
+_KEYS = (
+    "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "name", "task",
+    "description", "authors", "copyright", "network_data_format", "required_packages_version", "supported_apps",
+)  # fmt: skip
+_INFERENCE_KEYS = ("bundle_root", "device", "network_def", "inferer", "output_dir")
+
+
+def write_archive(bundle: Path, weights: Path, output: Path) -> None:
+    """Write a bundle and weights as a zip of one folder that bears the bundle's name, after it passed every check.
+
+    What differs from the bundle's folder: ``bundle_root`` and the commands are from within it; ``model.pt`` is a bare
+    state dict, with whom the weights have seen in ``seen.json``; ``inference.json`` lies beside the YAML, as
+    ``monai.bundle.load`` looks for JSON alone.
+
+    Args:
+        bundle: its folder.
+        weights: what ``models/model.pt`` is made of.
+        output: the zip.
+
+    Raises:
+        InputError: the weights are another network's, or the bundle would not pass; names each file and remedy.
+    """
+    load_network(bundle, [weights])
+    name = bundle.resolve().name
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / name
+        shutil.copytree(bundle, folder, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.pt", "*.ts", "*.onnx"))
+        _root_commands(folder, name)
+        _write_weights(weights, folder / "models" / "model.pt")
+        ConfigParser.export_config_file(
+            ConfigParser.load_config_file(folder / "configs" / "inference.yaml"),
+            str(folder / "configs" / "inference.json"),
+            indent=2,
+        )
+        if breaches := check_zoo_form(folder):
+            raise InputError("; ".join(map(str, breaches)).replace(str(folder), str(bundle)))
+        with write_beside(output) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                # Without the time of writing, so that the same bundle gives the same bytes.
+                entry = zipfile.ZipInfo(f"{name}/{file.relative_to(folder).as_posix()}")
+                entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
+                archive.writestr(entry, file.read_bytes())
+
+
+def _root_commands(folder: Path, name: str) -> None:
+    """Let paths in configs and documents begin in the bundle's own folder, as the zoo's do."""
+    for file in (*folder.glob("configs/*.yaml"), *folder.glob("docs/*.md")):
+        text = re.sub(rf"^bundle_root: bundles/{name}$", "bundle_root: .", file.read_text(), flags=re.MULTILINE)
+        file.write_text(text.replace(f"bundles/{name}/", ""))
+
+
+def _write_weights(weights: Path, file: Path) -> None:
+    content = read_checkpoint(weights)
+    file.parent.mkdir(exist_ok=True)
+    torch.save(OrderedDict(content["model"]), file)
+    if seen := content.get("seen"):
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        file.with_name(SEEN).write_text(json.dumps({"sha256": digest, "seen": seen}, indent=1) + "\n")
+
+
+def check_zoo_form(folder: Path) -> list[Breach]:
+    """Return what of a bundle in the zoo's form the zoo's CI would refuse; an empty list is a pass."""
+    breaches = [*check_form(folder, weights=True), *_check_sizes(folder)]
+    return breaches or [*_check_properties(folder), *_check_network(folder)]
+
+
+def check_form(folder: Path, *, weights: bool) -> Iterator[Breach]:
+    """Yield the files, keys of the metadata and ids that the zoo asks for and a bundle lacks; no code of it is run.
+
+    Args:
+        folder: of the bundle.
+        weights: ask for its weights too.
+    """
+    for name in (*_FILES, _WEIGHTS) if weights else _FILES:
+        if not _find_config(folder / name).is_file():
+            yield Breach(folder / name, "not there, and the zoo asks for it", "add it")
+    yield from _check_metadata(folder / "configs" / "metadata.json")
+    yield from _check_ids(_find_config(folder / "configs" / "inference.yaml"))
+
+
+def _find_config(file: Path) -> Path:
+    """Return the JSON in place of a YAML that is not there."""
+    return file.with_suffix(".json") if file.suffix == ".yaml" and not file.is_file() else file
+
+
+def _check_sizes(folder: Path) -> Iterator[Breach]:
+    listed = folder / "large_files.yml"
+    downloads = ConfigParser.load_config_file(listed)["large_files"] if listed.is_file() else []
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        elsewhere = any(each["path"] == file.relative_to(folder).as_posix() for each in downloads)
+        if file.stat().st_size > _MOST_MIB * 2**20 and not elsewhere:
+            size = file.stat().st_size / 2**20
+            what = f"has {size:.0f} MiB and the zoo takes {_MOST_MIB}"
+            yield Breach(
+                file,
+                what,
+                "put it where it can be downloaded and list it in large_files.yml beside configs/, as `large_files: "
+                "[{path: models/model.pt, url: ...}]`, or hand the bundle's folder and the file on as they are",
+            )
+
+
+def _check_metadata(file: Path) -> Iterator[Breach]:
+    try:
+        metadata: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        changelog, number = dict(metadata.get("changelog") or {}), str(metadata.get("version"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        yield Breach(file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
+        return
+    for key in _KEYS:
+        if key not in metadata:
+            yield Breach(file, f"has no '{key}', which the zoo asks for", "add it")
+    if number not in changelog:
+        yield Breach(file, f"version {number} is not in its changelog", "say there what is new")
+
+
+def _check_ids(file: Path) -> Iterator[Breach]:
+    try:
+        config = load_config(file)
+    except (InputError, OSError):
+        return  # said by what reads it
+    for key in _INFERENCE_KEYS:
+        if key not in config:
+            yield Breach(file, f"has no '{key}'", "add it: the zoo asks for it by this id")
+
+
+def _check_properties(folder: Path) -> Iterator[Breach]:
+    """Ask for the properties that MONAI does."""
+    file = _find_config(folder / "configs" / "inference.yaml")
+    workflow = create_workflow(
+        workflow_type="inference",
+        bundle_root=str(folder),
+        config_file=str(file),
+        logging_file=False,
+        meta_file=str(folder / "configs" / "metadata.json"),
+    )
+    if missing := workflow.check_properties():
+        yield Breach(file, f"lacks the properties {', '.join(map(str, missing))}", "add them")
+
+
+def _check_network(folder: Path) -> Iterator[Breach]:
+    """Let MONAI feed the network what the metadata promises, and turn its weights into TorchScript."""
+    known = {
+        "net_id": "network_def",
+        "meta_file": str(folder / "configs" / "metadata.json"),
+        "config_file": str(folder / "configs" / "inference.yaml"),
+        "bundle_root": str(folder),
+    }
+    weights = folder / "models" / "model.pt"
+    try:
+        verify_net_in_out(**known, device="cpu", n=4)
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        yield Breach(
+            Path(known["meta_file"]), f"the network is not what it says ({reason})", "mend network_data_format"
+        )
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            ckpt_export(**known, ckpt_file=str(weights), filepath=str(Path(temporary) / "verified.ts"))
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        yield Breach(
+            weights, f"cannot be made TorchScript ({reason})", "write the network so that torch.jit.script can"
+        )

@@ -1,0 +1,147 @@
+"""Networks of a bundle that may be made though nobody looked through it: classes of networks, and plain values.
+
+What is not on the list is left unmade, and no name is imported that is not. The definition that is looked at is the one
+that is made: references are put in, and no expression, macro or reference is left for MONAI to work out.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from brainseg_unet_scripts.encoders import register_efficientnet_lite0
+from monai.bundle import ConfigParser
+
+from monai_brainseg.training import networks
+from monai_brainseg.serving.bundle_code import make_locator
+from monai_brainseg.errors import InputError
+
+_PLACES = ("monai.networks.nets", "monai.networks.blocks", "monai_brainseg.training.networks", "torch.nn.modules")
+_LOADING = ("pretrain", "weights", "url", "path", "file")  # arguments by which a network loads or fetches something
+# Imported with this module, so that a bundle's own file of that name is not.
+_REGISTER = f"{register_efficientnet_lite0.__module__}.{register_efficientnet_lite0.__name__}"
+_SPECIAL = {"_target_", "_desc_", "_disabled_"}
+
+
+class _OtherCodeError(Exception):
+    """Something in a definition that is no network or plain value."""
+
+
+def read_network(config: Mapping[str, Any], name: str = "network_def") -> dict[str, Any] | None:
+    """Return the definition of a config's network with its references put in; nothing is made, run or imported.
+
+    Args:
+        config: ids and values, as they are in the file.
+        name: the network's id.
+
+    Returns:
+        The definition, of network classes of monai, torch and this package with plain arguments; None where there is
+        anything else, such as an expression, or an argument that loads weights.
+
+    Raises:
+        InputError: a reference leads nowhere or around.
+    """
+    try:
+        definition = _put_in(config[name], config, (name,))
+        if isinstance(definition, Mapping) and "_target_" in definition:
+            _check(definition)
+            return dict(definition)
+    except _OtherCodeError:
+        pass
+    return None
+
+
+def make_network(definition: Mapping[str, Any]) -> torch.nn.Module:
+    """Return the network of a definition that `read_network` returned.
+
+    Raises:
+        Exception: whatever MONAI and the class raise where arguments are wrong.
+    """
+    network: torch.nn.Module = ConfigParser({"network_def": dict(definition)}).get_parsed_content("network_def")
+    return network
+
+
+def _put_in(value: Any, config: Mapping[str, Any], above: tuple[str, ...]) -> Any:
+    """Return a value with what its references name in their place."""
+    if isinstance(value, Mapping):
+        return {key: _put_in(each, config, above) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_put_in(each, config, above) for each in value]
+    if isinstance(value, str) and value.startswith("@"):
+        if value[1:] in above:
+            raise InputError(f"network_def: '{value}' leads around; give a value")
+        return _put_in(_look_up(value[1:], config), config, (*above, value[1:]))
+    return value
+
+
+def _look_up(name: str, config: Mapping[str, Any]) -> Any:
+    if name[:1] in (":", "#", ""):
+        raise _OtherCodeError(name)  # relative: MONAI's to work out
+    if any(("::" in str(key) or "#" in str(key)) for key in config):
+        raise _OtherCodeError(name)  # two values may bear the same id
+    found: Any = config
+    for part in name.replace("#", "::").split("::"):
+        if isinstance(found, Mapping) and part in found:
+            found = found[part]
+        elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            raise InputError(f"network_def: '@{name}' is no id; mend the reference")
+    return found
+
+
+def _check(value: Any) -> None:
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) and key.isidentifier() for key in value):
+            raise _OtherCodeError(str(value))
+        if "_target_" in value:
+            _check_component(value)
+        for key, each in value.items():
+            if key != "_target_":
+                _check(each)
+    elif isinstance(value, list):
+        for each in value:
+            _check(each)
+    elif isinstance(value, str) and value.lstrip()[:1] in ("$", "%", "@"):
+        raise _OtherCodeError(value)
+    elif not isinstance(value, (str, int, float, bool, type(None))):
+        raise _OtherCodeError(str(value))
+
+
+def _check_component(definition: Mapping[str, Any]) -> None:
+    """Refuse what is no class of networks, and arguments by which one loads something, given or by default."""
+    target = definition["_target_"]
+    if definition == {"_target_": _REGISTER}:
+        return
+    if any(key.startswith("_") and key not in _SPECIAL for key in definition) or not isinstance(target, str):
+        raise _OtherCodeError(str(target))
+    kind = _find_class(target)
+    if kind is None:
+        return
+    arguments = {key: each.default for key, each in inspect.signature(kind).parameters.items()} | dict(definition)
+    for key, value in arguments.items():
+        if any(word in key for word in _LOADING) and value is not inspect.Parameter.empty and value:
+            raise _OtherCodeError(f"{target}: {key}")
+
+
+def _find_class(target: str) -> type[torch.nn.Module] | None:
+    """Return the network class that MONAI would make; None where there is nothing of the name, which it says."""
+    if "." not in target:
+        found = make_locator().get_component_module_name(target)
+        module = found[0] if isinstance(found, list) else found
+        if module is None:
+            if not target.isidentifier() or hasattr(builtins, target) or find_spec(target) is not None:
+                raise _OtherCodeError(target)
+            return None
+    else:
+        module, _, target = target.rpartition(".")
+    kind = getattr(networks if module == networks.__name__ else sys.modules.get(module), target, None)
+    known = isinstance(kind, type) and issubclass(kind, torch.nn.Module) and not target.startswith("_")
+    if not known or not any(f"{kind.__module__}.".startswith(f"{place}.") for place in _PLACES):
+        raise _OtherCodeError(target)
+    return kind

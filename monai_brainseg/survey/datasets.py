@@ -1,0 +1,177 @@
+"""Look at a data set before training on it: a table, what is odd and what to do about it, and a page with pictures.
+
+MONAI's ``DataAnalyzer`` is not used: it reads a datalist of NIfTI files alone, passes over patients that fail, and says
+nothing of orientation, unknown spacing, replaced sequences, copies, or whether a mask belongs to its image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from monai_brainseg import __version__
+from monai_brainseg.data.cases import Case, examine_each
+from monai_brainseg.survey.findings import REMEDIES, find_problems, name_part
+from monai_brainseg.data.layouts import Found, find_cases
+from monai_brainseg.data.prepare import check_reading
+from monai_brainseg.survey.profiles import PERCENTILES, Profile, profile_case
+from monai_brainseg.data.splits import Item, read_datalist
+from monai_brainseg.survey.figures import Survey, describe_survey, make_rows, summarise_survey
+from monai_brainseg.survey.page import make_survey_page
+from monai_brainseg.data.volumes import SEQUENCES, unwritable, write_whole
+
+_NAMED = 3
+
+
+def check(
+    source: Path,
+    output: Path,
+    *,
+    layout: str = "auto",
+    naming: str | None = None,
+    tumor_labels: Collection[int] = (),
+    say: Callable[[str], None] = print,
+) -> Survey:
+    """Survey a data set, say what was found, and write ``check.html`` and ``check.json``.
+
+    Args:
+        source: the folder of a data set as published, or a prepared one.
+        output: the folder for both files.
+        layout: as of ``prepare``, as are the next two; ignored for a prepared folder.
+        naming: patterns of the files.
+        tumor_labels: the labels that are tumour; every one above 0 if empty.
+        say: receives the table and the findings, line by line.
+
+    Raises:
+        InputError: an option is wrong, there is no patient in ``source``, or ``output`` cannot be written. Bad patients
+            do not raise.
+    """
+    check_reading(layout, tumor_labels)
+    items = _read_items(source)
+    found = _find_items(items) if items else find_cases(source, layout, naming)
+    _make_writable(output)
+    survey = _survey(source, found, items, tumor_labels)
+    for line in (*_list_patients(survey), *_list_facts(survey), *_list_findings(survey)):
+        say(line)
+    write_whole(output / "check.json", (json.dumps(_record(survey), indent=1) + "\n").encode("ascii"))
+    write_whole(output / "check.html", make_survey_page(survey))
+    say(f"wrote {output / 'check.html'}, {output / 'check.json'}")
+    return survey
+
+
+def _read_items(source: Path) -> dict[str, Item]:
+    """Return the datalist's entries by patient, none if the folder was not prepared."""
+    if not (source / "datalist.json").is_file():
+        return {}
+    datalist = read_datalist(source, check_files=False)
+    return {item["patient"]: item for item in [*datalist["training"], *datalist["test"]]}
+
+
+def _find_items(items: Mapping[str, Item]) -> Found:
+    """Find the cases of a datalist; a file that is gone shows when the case is read."""
+    found = Found("prepared")
+    for patient, item in sorted(items.items()):
+        files = [(Path(file),) for file in item["image"]]
+        if len(files) in (1, len(SEQUENCES)):
+            images = dict(zip(SEQUENCES if len(files) > 1 else ("flair",), files, strict=True))
+            subject, site = item.get("subject", patient), item.get("site", "unknown")
+            found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),)))
+        else:
+            wrong = f"{patient}: has {len(files)} images in the datalist, not FLAIR or {', '.join(SEQUENCES)}"
+            found.bad[patient] = f"{wrong}; write it again by brainseg prepare"
+    return found
+
+
+def _make_writable(output: Path) -> None:
+    """Make the folder before the work, not after it, and try it."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise unwritable(output, error) from error
+
+
+def _survey(source: Path, found: Found, items: Mapping[str, Item], tumor_labels: Collection[int]) -> Survey:
+    """Measure every patient; measures and pictures are kept, some 20 kB each, voxels are not."""
+    profiles = []
+    for case, result in examine_each(found.cases, partial(profile_case, tumor_labels=tumor_labels)):
+        if isinstance(result, Profile):
+            profiles.append(result)
+        else:
+            found.bad[case.patient] = str(result)
+    parts = {patient: name_part(item) for patient, item in items.items()}
+    left_out = {reason: names for reason, names in found.left_out.items() if names}
+    return Survey(source, found.layout, profiles, parts, find_problems(profiles, items), found.bad, left_out)
+
+
+def _list_patients(survey: Survey) -> Iterable[str]:
+    headings, rows = make_rows(survey)
+    table = [headings, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _list_facts(survey: Survey) -> Iterable[str]:
+    yield ""
+    yield from (f"{name}: {fact}" for name, fact in describe_survey(survey).items())
+
+
+def _list_findings(survey: Survey) -> Iterable[str]:
+    """Yield a line a kind of finding, with the first patients; a line for each bad patient."""
+    for kind, group in groupby(survey.findings, key=lambda finding: finding.kind):
+        findings = list(group)
+        yield f"look at: {kind} ({len(findings)}): {REMEDIES[kind]}"
+        yield from (f"  {finding.file}: {finding.problem}" for finding in findings[:_NAMED])
+        if len(findings) > _NAMED:
+            yield f"  and {len(findings) - _NAMED} more"
+    for reason, names in survey.left_out.items():
+        yield f"not used: {len(names)} that {reason}: {', '.join(names[:_NAMED])}{' ...' * (len(names) > _NAMED)}"
+    for patient, message in sorted(survey.bad.items()):
+        yield f"bad: {patient}: {message}"
+
+
+def _record(survey: Survey) -> dict[str, Any]:
+    return {
+        "source": str(survey.source),
+        "layout": survey.layout,
+        "made_by": f"brainseg {__version__}",
+        "summary": summarise_survey(survey),
+        "percentiles": PERCENTILES,
+        "patients": [_record_patient(profile, survey.parts) for profile in survey.profiles],
+        "findings": [
+            {"patient": f.patient, "file": str(f.file), "kind": f.kind, "problem": f.problem, "remedy": f.remedy}
+            for f in survey.findings
+        ],
+        "bad": dict(sorted(survey.bad.items())),
+        "left_out": survey.left_out,
+    }
+
+
+def _record_patient(profile: Profile, parts: Mapping[str, str]) -> dict[str, Any]:
+    study = profile.study
+    return {
+        "patient": study.case.patient,
+        "subject": study.case.subject,
+        "site": study.case.site,
+        "part": parts.get(study.case.patient),
+        "shape": profile.shape,
+        "spacing": profile.spacing,
+        "orientation": profile.orientation,
+        "sequences": study.sequences,
+        "intensities": profile.intensities,
+        "clipped": profile.clipped,
+        "tumor_voxels": study.tumor_voxels,
+        "tumor_ml": study.tumor_size / 1000 if study.spacing_known else None,
+        "tumor_slices": profile.tumor_slices,
+        "tumor_share_of_head": profile.tumor_share,
+        "tumor_outside_head": profile.outside,
+        "head_darker_than_tumor": profile.darker,
+        "hash": study.hash,
+    }

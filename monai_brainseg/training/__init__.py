@@ -1,0 +1,1 @@
+"""What a training names in its config: batches on the device, networks, handlers, dashboards."""

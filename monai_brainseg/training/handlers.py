@@ -1,0 +1,257 @@
+"""Ignite handlers that MONAI lacks: epoch seeding, a summary of each epoch, and checkpoints that resume to the bit."""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data import set_rnd
+from monai.handlers import EarlyStopHandler
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.files import clear_unfinished
+from monai_brainseg.runs.ranks import claim_last_word, say_last_word
+from monai_brainseg.weights.checkpoints import check_whole, write_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+class EpochSeeding:
+    """Seed everything random anew at each epoch from (seed, epoch, rank), so that no random state need be stored.
+
+    What has a ``set_epoch``, as torch's distributed samplers do, is told the epoch too.
+
+    Args:
+        seed: of the run.
+        randomizables: the loader and whatever else draws, e.g. the augmentation; nested ones are found.
+    """
+
+    def __init__(self, seed: int, randomizables: Sequence[Any]) -> None:
+        self.seed = seed
+        self.randomizables = randomizables
+
+    def attach(self, engine: Engine) -> None:
+        """Seed at the start of each of the engine's epochs."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Seed torch and every randomizable for the engine's epoch."""
+        sequence = np.random.SeedSequence([self.seed, engine.state.epoch, engine.state.rank])
+        seeds = [int(word) for word in sequence.generate_state(1 + len(self.randomizables))]
+        torch.manual_seed(seeds[0])
+        for randomizable, seed in zip(self.randomizables, seeds[1:], strict=True):
+            set_rnd(randomizable, seed)
+            if hasattr(randomizable, "set_epoch"):
+                randomizable.set_epoch(engine.state.epoch)
+
+
+class EpochSummary:
+    """Put what an epoch of training was into the engine's metrics, for consoles and dashboards to show.
+
+    ``train_loss`` is the mean over the epoch's iterations, ``images_per_second`` counts the waiting for data too
+    (Ignite's ``Frequency`` leaves it out), ``learning_rate`` is that of the last step. Of several processes, the
+    losses are averaged and the images added up. With a GPU, ``gpu_memory_gib`` is the peak of what this process held
+    on it so far.
+
+    Args:
+        optimizer: whose learning rate is shown.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def attach(self, engine: Engine) -> None:
+        """Follow each of the engine's epochs; attach before what shows the metrics."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._follow)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._summarize)
+
+    def _start(self, engine: Engine) -> None:
+        self._losses: list[torch.Tensor] = []
+        self._images = 0
+        self._started = time.perf_counter()
+
+    def _follow(self, engine: Engine) -> None:
+        self._losses.append(engine.state.output["loss"].detach())
+        self._images += len(engine.state.output["image"])
+        self._learning_rate = self.optimizer.param_groups[0]["lr"]
+
+    def _summarize(self, engine: Engine) -> None:
+        loss, images = idist.all_reduce(torch.stack(self._losses).mean()), idist.all_reduce(self._images)
+        if not math.isfinite(float(loss)):
+            raise InputError(
+                f"the loss of epoch {engine.state.epoch} is {float(loss)}: look for NaN or infinite voxels with "
+                "`brainseg check`, or lower --learning_rate"
+            )
+        engine.state.metrics["train_loss"] = float(loss) / idist.get_world_size()
+        engine.state.metrics["images_per_second"] = images / (time.perf_counter() - self._started)
+        engine.state.metrics["learning_rate"] = self._learning_rate
+        if torch.cuda.is_initialized():
+            engine.state.metrics["gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+
+
+class Checkpoints:
+    """Write ``last.pt`` after every epoch and ``model.pt`` after every best one, and go on from ``last.pt``.
+
+    Attach it after validation and early stopping. Both files are written beside and renamed, so that a kill at any
+    moment leaves the last good one. Files are written by rank 0; every rank reads.
+
+    Args:
+        network: saved as a bare state dict under ``model`` in ``model.pt``.
+        optimizer: its state goes into ``last.pt``.
+        lr_scheduler: likewise.
+        evaluator: the validation engine; its best score decides.
+        early_stop: its count survives a resume.
+        output_dir: folder of ``last.pt``.
+        ckpt_dir: folder of ``model.pt``.
+        identity: what must be the same for a resume to make sense, by name: network, data, fold, ...
+        seen: hashes of the patients trained or selected on, kept in ``model.pt``.
+        resume: go on from ``last.pt`` where there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        lr_scheduler: Any,
+        evaluator: Engine,
+        early_stop: EarlyStopHandler,
+        output_dir: str,
+        ckpt_dir: str,
+        identity: Mapping[str, Any],
+        seen: Sequence[str] = (),
+        resume: bool = False,
+    ) -> None:
+        self.stateful = {"network": network, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.evaluator = evaluator
+        self.early_stop = early_stop
+        self.last = Path(output_dir) / "last.pt"
+        self.best = Path(ckpt_dir) / "model.pt"
+        self.identity = {name: str(value) for name, value in identity.items()}
+        self.seen = list(seen)
+        self.resume = resume
+        self.written_best = -1
+
+    def attach(self, engine: Engine) -> None:
+        """Resume when the engine starts, save after each epoch, and leave in order when asked to stop."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _start(self, engine: Engine) -> None:
+        stop_on_signals(engine, self.last)
+        if engine.scaler is not None:  # of float16
+            self.stateful["scaler"] = engine.scaler
+        if not self.resume:
+            return
+        if not self.last.is_file():
+            logger.info("nothing to resume: %s does not exist; training starts from the beginning", self.last)
+            return
+        self._load(engine)
+        if engine.state.epoch >= engine.state.max_epochs or self._is_stopped():
+            logger.info("%s is finished: epoch %d of %d", self.last, engine.state.epoch, engine.state.max_epochs)
+            engine.state.max_epochs = engine.state.epoch
+            engine.terminate()
+        else:
+            logger.info("resumed from %s after epoch %d", self.last, engine.state.epoch)
+
+    def _load(self, engine: Engine) -> None:
+        try:
+            check_whole(self.last)
+            state = torch.load(self.last, map_location=engine.state.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, LookupError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{self.last}: cannot be read; --overwrite True instead of --resume starts from the beginning"
+            ) from error
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                remedy = "give another --output_dir, or --overwrite True for --resume"
+                raise InputError(f"{self.last}: was trained with another {name}; {remedy}")
+        for name, item in self.stateful.items():
+            item.load_state_dict(state[name])
+        engine.state.epoch = state["epoch"]
+        engine.state.iteration = state["epoch"] * engine.state.epoch_length
+        best = self.evaluator.state
+        best.best_metric, best.best_metric_epoch = state["best_metric"], state["best_metric_epoch"]
+        self.written_best = state["best_metric_epoch"]
+        counter = self.early_stop._handler
+        counter.best_score, counter.counter = state["stop_score"], state["stop_counter"]
+
+    def _is_stopped(self) -> bool:
+        return bool(self.early_stop._handler.counter >= self.early_stop.patience)
+
+    def _save(self, engine: Engine) -> None:
+        if engine.state.rank > 0:
+            return
+        best, counter = self.evaluator.state, self.early_stop._handler
+        if best.best_metric_epoch > self.written_best:
+            write_checkpoint({"model": self.stateful["network"].state_dict(), "seen": self.seen}, self.best)
+            self.written_best = best.best_metric_epoch
+        state = {name: item.state_dict() for name, item in self.stateful.items()} | {
+            "epoch": engine.state.epoch,
+            "identity": self.identity,
+            "best_metric": float(best.best_metric),
+            "best_metric_epoch": best.best_metric_epoch,
+            "stop_score": counter.best_score,
+            "stop_counter": counter.counter,
+        }
+        write_checkpoint(state, self.last)
+
+    def _finish(self, engine: Engine) -> None:
+        best = self.evaluator.state
+        if engine.state.rank == 0:
+            if best.best_metric_epoch < 0:
+                # A label server may have too few labels to set any aside, or be asked for one epoch.
+                write_checkpoint({"model": self.stateful["network"].state_dict(), "seen": self.seen}, self.best)
+                logger.info("no epoch was validated, so these are the last one's weights")
+            else:
+                logger.info("best %s %.4f in epoch %d", best.key_metric_name, best.best_metric, best.best_metric_epoch)
+            logger.info("weights: %s", self.best)
+
+
+def stop_on_signals(engine: Engine, last: Path) -> None:
+    """Leave with one line on SIGTERM and Ctrl-C; what the last whole epoch wrote stays.
+
+    Only where we are the program: a server that trains in a thread of its own keeps its handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    owner = os.getpid()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a loader's process, which ends with this one
+            return
+        # Neither a second signal nor the end of the loaders, an error to torch, comes in between.
+        for further in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(further, lambda *_: None)
+        if claim_last_word():
+            where = f"{last} holds the last whole one" if last.is_file() else "no epoch was whole yet"
+            say_last_word(
+                f"stopped by {signal.Signals(number).name} in epoch {engine.state.epoch}: {where}; "
+                "the same command with --resume True goes on"
+            )
+        clear_unfinished()
+        for loader in multiprocessing.active_children():
+            loader.kill()
+        # Python drops what a handler raises in the middle of a fork or a destructor; the run would go on.
+        os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)

@@ -1,0 +1,263 @@
+"""Weights in other forms answer as the network does, on real slices too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from support.bundle_runs import BUNDLE, CONFIGS, FCN_CONFIGS, build
+from support.fixed_bundles import (
+    BRIGHT,
+    NARROW_UNET,
+    bright_state,
+    dice,
+    draw_phantom,
+    make_bundle,
+    random_state,
+    read_mask,
+    save_flair,
+    save_weights,
+)
+from monai.bundle import ConfigParser
+
+from monai_brainseg.prediction import engines
+from monai_brainseg.data.cases import find_own, read_images
+from monai_brainseg.cli.main import main
+from monai_brainseg.prediction.engines import OnnxNetwork
+from monai_brainseg.errors import InputError
+from monai_brainseg.training.networks import FCNResNet50
+from monai_brainseg.prediction.segmenting import load_bundle, load_network
+from monai_brainseg.prediction.studies import find_scans
+
+SHAPES = [(1, 3, 16, 16), (5, 3, 48, 32), (2, 3, 80, 112)]
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a small U-Net of random weights."""
+    folder = tmp_path_factory.mktemp("bundles") / "narrow"
+    return make_bundle(folder, NARROW_UNET, random_state(NARROW_UNET, 3))
+
+
+def export(*words: object) -> None:
+    assert main(["export", *map(str, words)]) == 0
+
+
+def test_torchscript_answers_as_the_network_and_carries_metadata_and_config(narrow: Path, tmp_path: Path) -> None:
+    export("--bundle", narrow, "--format", "torchscript", "--output", tmp_path / "model.ts")
+    found = {"metadata.json": "", "inference.json": ""}
+    script = torch.jit.load(tmp_path / "model.ts", _extra_files=found).eval()
+    network = load_network(narrow, [narrow / "models/model.pt"])
+    for shape in SHAPES:
+        images = torch.rand(shape)
+        with torch.inference_mode():
+            torch.testing.assert_close(script(images), network(images))
+    assert json.loads(found["metadata.json"])["version"]
+    assert json.loads(found["inference.json"])["network_def"]["channels"] == NARROW_UNET["channels"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.ts"]
+
+
+def test_onnx_takes_any_number_and_size_of_images_and_answers_as_the_network(narrow: Path, tmp_path: Path) -> None:
+    import onnxruntime
+
+    file = tmp_path / "model.onnx"
+    weights = save_weights(tmp_path / "other.pt", random_state(NARROW_UNET, 4))
+    export(weights, "--bundle", narrow, "--format", "onnx", "--output", file)
+    onnx.checker.check_model(file, full_check=True)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert [(each.name, each.shape) for each in (*session.get_inputs(), *session.get_outputs())] == [
+        ("image", ["batch", 3, "height", "width"]),
+        ("pred", ["batch", 2, "height", "width"]),
+    ]
+    network = load_network(narrow, [weights])
+    for shape in SHAPES:
+        images = torch.rand(shape)
+        with torch.inference_mode():
+            torch.testing.assert_close(
+                torch.from_numpy(session.run(None, {"image": images.numpy()})[0]), network(images), atol=1e-4, rtol=1e-4
+            )
+    told = {each.key: each.value for each in onnx.load(file).metadata_props}
+    assert "CC BY-NC-SA" in told["license"]
+    assert told["bundle"] == "narrow"
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_masks_of_real_slices_are_the_same_by_torchscript_and_onnx(
+    real_patients: Callable[[int], Path], tmp_path: Path
+) -> None:
+    export("--format", "torchscript", "--output", tmp_path / "model.ts")
+    weights = [BUNDLE / "models" / "model.pt"]
+    plain, script, runtime = (load_bundle(BUNDLE, weights, torch.device("cpu"), {"amp": False}) for _ in range(3))
+    script.network = torch.jit.load(tmp_path / "model.ts").eval()
+    runtime.network = OnnxNetwork(runtime.network)
+    scans = find_scans([real_patients(3)], naming=None, part="test", fold=None, series=None, leave_out=None).scans
+    assert len(scans) == 3
+    for scan in scans:
+        images = find_own(read_images(scan.case))
+        truth = plain.segment(images).mask
+        assert truth.sum() > 500
+        for other in (script, runtime):
+            assert dice(other.segment(images).mask, truth) >= 0.999
+
+
+def test_predict_by_onnxruntime_gives_the_same_masks_and_says_so(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bright", BRIGHT, bright_state())
+    for seed in range(2):
+        save_flair(draw_phantom(48, seed=seed), tmp_path / "in" / f"s{seed}.nii.gz")
+    for engine, precision in (("torch", ["--amp", "False"]), ("onnxruntime", [])):
+        words = ["predict", str(tmp_path / "in"), "--bundle", str(bundle), "--engine", engine, *precision]
+        assert main([*words, "--output", str(tmp_path / engine)]) == 0
+        for seed in range(2):
+            mask, other = (read_mask(tmp_path / each / f"s{seed}.nii.gz") > 0 for each in ("torch", engine))
+            assert mask.any()
+            assert dice(mask, other) >= 0.999
+    records = [json.loads((tmp_path / engine / "run.json").read_text()) for engine in ("torch", "onnxruntime")]
+    assert [each["cases"][0]["settings"].get("engine") for each in records] == [None, "onnxruntime"]
+    assert [each["precision"] for each in records] == ["float32", "float32"]
+
+
+def test_onnxruntime_averages_several_networks_as_torch_does(narrow: Path, tmp_path: Path) -> None:
+    other = save_weights(tmp_path / "other.pt", random_state(NARROW_UNET, 5))
+    together = load_network(narrow, [narrow / "models" / "model.pt", other])
+    images = torch.rand(SHAPES[1])
+    with torch.inference_mode():
+        torch.testing.assert_close(OnnxNetwork(together)(images), together(images), atol=1e-4, rtol=1e-4)
+
+
+def test_onnxruntime_takes_neither_a_gpu_nor_16_bit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = save_flair(draw_phantom(48), tmp_path / "scan.nii.gz")
+    words = ["predict", str(source), "--engine", "onnxruntime", "--output", str(tmp_path / "out")]
+    assert main([*words, "--device", "cuda"]) == 1
+    assert "--device cuda: onnxruntime computes on the CPU" in capsys.readouterr().err
+    assert main([*words, "--amp", "True"]) == 1
+    assert "--amp True: onnxruntime computes in float32" in capsys.readouterr().err
+
+
+def test_overlay_for_tensorrt_segments_by_the_engine_that_it_loads(
+    prepared_phantoms: Path, narrow: Path, tmp_path: Path
+) -> None:
+    """Without a GPU: TorchScript stands where the engine would, and torch_tensorrt's import is left out."""
+    overlay = ConfigParser.load_config_file(CONFIGS / "inference_trt.yaml")
+    assert overlay.pop("+imports") == ["$import torch_tensorrt"]
+    export("--bundle", narrow, "--format", "torchscript", "--output", narrow / "models" / "model_trt.ts")
+    options = {"patch_size": [32, 32], "remove_small": False, "bundle_root": str(narrow)}
+    plain = {"network_def": NARROW_UNET, "amp": False}
+    for output, changes in (("plain", plain), ("engine", {name.replace("::", "#"): v for name, v in overlay.items()})):
+        build("inference.yaml", "infer", prepared_phantoms, tmp_path / output, **options, **changes).run()
+    files = sorted((tmp_path / "plain").glob("*.nii.gz"))
+    assert len(files) == 2
+    for file in files:
+        mask = read_mask(file)
+        assert mask.any()
+        assert np.array_equal(mask, read_mask(tmp_path / "engine" / file.name))
+
+
+class Stubborn(torch.nn.Conv2d):
+    """A network that neither TorchScript nor ONNX can hold."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Unpack a list, which scripting refuses, and transform, which the ONNX exporter has no word for."""
+        *_, last = [images, torch.fft.ifft2(torch.fft.fft2(images)).real]
+        return super().forward(last)
+
+
+@pytest.mark.parametrize(("form", "name"), [("torchscript", "TorchScript"), ("onnx", "ONNX")])
+def test_a_network_that_cannot_be_exported_is_said_in_one_line(
+    form: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = BRIGHT | {"_target_": "test_exports.Stubborn"}
+    bundle = make_bundle(tmp_path / "stubborn", network, bright_state())
+    output = tmp_path / "written" / "model.ts"
+    assert main(["export", "--bundle", str(bundle), "--format", form, "--output", str(output)]) == 1
+    error = capsys.readouterr().err
+    assert f"stubborn: cannot be written as {name} (" in error
+    assert error.count("\n") == 1
+    assert list(output.parent.iterdir()) == []
+    if form == "onnx":
+        with pytest.raises(InputError, match=r"Stubborn: cannot be written as ONNX \(.*leave out --engine$"):
+            OnnxNetwork(load_network(bundle, [bundle / "models" / "model.pt"]))
+
+
+@pytest.mark.slow
+def test_fcn_is_exported_in_every_form_but_the_zip_which_is_too_large(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import onnxruntime
+
+    bundle, weights = FCN_CONFIGS.parent, tmp_path / "fcn.pt"
+    torch.manual_seed(0)
+    save_weights(weights, FCNResNet50().state_dict())
+    network = load_network(bundle, [weights])
+    export(weights, "--bundle", bundle, "--format", "torchscript", "--output", tmp_path / "model.ts")
+    script = torch.jit.load(tmp_path / "model.ts").eval()
+    export(weights, "--bundle", bundle, "--format", "onnx", "--output", tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    images = torch.rand(2, 3, 40, 56)
+    with torch.inference_mode():
+        wanted = network(images)
+        torch.testing.assert_close(script(images), wanted)
+    torch.testing.assert_close(
+        torch.from_numpy(session.run(None, {"image": images.numpy()})[0]), wanted, atol=1e-4, rtol=1e-4
+    )
+    export(weights, "--bundle", bundle, "--format", "half", "--output", tmp_path / "half.pt")
+    assert (tmp_path / "half.pt").stat().st_size < 0.55 * weights.stat().st_size
+    capsys.readouterr()
+    words = ["export", str(weights), "--bundle", str(bundle), "--format", "bundle", "--output", str(tmp_path / "a.zip")]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "model.pt: has 126 MiB and the zoo takes 25; put it where it can be downloaded and list it in" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_zip_of_the_fcn_is_written_where_its_weights_are_listed_as_a_download(tmp_path: Path) -> None:
+    bundle = tmp_path / "brainseg_fcn"
+    shutil.copytree(FCN_CONFIGS.parent, bundle)
+    (bundle / "large_files.yml").write_text("large_files: [{path: models/model.pt, url: 'https://example.org/a.pt'}]\n")
+    save_weights(tmp_path / "fcn.pt", FCNResNet50().state_dict())
+    export(tmp_path / "fcn.pt", "--bundle", bundle, "--format", "bundle", "--output", tmp_path / "fcn.zip")
+    assert "brainseg_fcn/large_files.yml" in zipfile.ZipFile(tmp_path / "fcn.zip").namelist()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.pt", "--format", "onnx", "--output", "{}/a.onnx"], "nowhere.pt: no weights there"),
+        (["{}", "--format", "onnx", "--output", "{}/a.onnx"], ": is a folder; name a file of weights"),
+        (
+            ["--bundle", "brainseg_fcn", "--output", "{}/a.pt"],
+            "no weights there; train some by `run training`, or name a file of",
+        ),
+        (["--bundle", "nothing", "--format", "onnx", "--output", "{}/a.onnx"], "--bundle nothing: no bundle"),
+        (["--format", "torchscript", "--output", "{}/a.pt"], "is named .ts"),
+        (["--format", "bundle", "--output", "{}"], "is a folder"),
+        (["{}/other.pt", "--format", "torchscript", "--output", "{}/a.ts"], "weights of another network"),
+        (["{}/other.pt", "--format", "onnx", "--output", "{}/other.pt"], "is the file itself"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_leave_no_file(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_weights(tmp_path / "other.pt", bright_state())
+    assert main(["export", *(word.format(tmp_path) for word in words)]) == 1
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert "--checkpoint" not in captured.err  # an option that export has not
+    assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
+
+
+def test_without_the_extra_a_line_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    assert main(["export", "--format", "onnx", "--output", str(tmp_path / "a.onnx")]) == 1
+    assert "onnx: the package is not there; pip install '.[onnx]'" in capsys.readouterr().err

@@ -1,0 +1,42 @@
+"""Evaluations of phantoms by the command line, of predictions as good as they are made, and their results."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from support.html_pages import Page, read_page
+
+from monai_brainseg.cli.main import main
+from monai_brainseg.data.splits import Item
+from monai_brainseg.data.volumes import Volume, read_nifti, write_nifti
+
+
+def write_predictions(items: list[Item], folder: Path, maps: bool = True) -> None:
+    """Write for each case a probability, blurred by noise, and the mask of what is 0.5 or more."""
+    for number, item in enumerate(items):
+        truth = read_nifti(Path(item["label"]))
+        tumour, rng = truth.voxels > 0, np.random.default_rng(number)
+        probability = np.asarray(rng.beta(np.where(tumour, 4, 1), np.where(tumour, 2 + number % 3, 9)))
+        mask = (probability >= 0.5).astype(np.uint8)
+        write_nifti(Volume(mask, truth.affine, truth.spacing_known), folder / f"{item['patient']}.nii.gz")
+        if maps:
+            image = Volume(probability.astype(np.float32), truth.affine, truth.spacing_known)
+            write_nifti(image, folder / f"{item['patient']}_probability.nii.gz")
+
+
+def evaluate(data: Path, predictions: Path, output: Path, *options: str) -> int:
+    """Run the command on a prepared folder and masks, and return its exit code."""
+    arguments = ["--datalist", str(data), "--predictions", str(predictions), "--output", str(output)]
+    return main(["evaluate", *arguments, *options])
+
+
+def read_results(output: Path) -> tuple[Page, str, dict[str, Any]]:
+    """Return the page, its text without markup, and the summary."""
+    content = (output / "report.html").read_bytes()
+    text = unescape(re.sub(r"<[^>]*>", "", content.decode()))
+    return read_page(content), text, json.loads((output / "summary.json").read_text())
