@@ -26,11 +26,11 @@ from typing import Any
 import torch
 from measuring import choose_device, describe_machine, synchronize, write_record
 
-from monai_brainseg.runs.bundle_folders import find_bundle
 from monai_brainseg.data.cases import find_own, read_images
-from monai_brainseg.serving.exports import export
 from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
 from monai_brainseg.prediction.studies import find_scans
+from monai_brainseg.runs.bundle_folders import find_bundle
+from monai_brainseg.serving.exports import export
 
 
 def make_segmenters(bundle: str, checkpoint: Path | None, device: torch.device) -> dict[str, Segmenter]:

@@ -25,8 +25,8 @@ import numpy as np
 from measuring import write_record
 from monailabel.client import MONAILabelClient
 
-from monai_brainseg.scoring.metrics import count_slices, dice, pool
 from monai_brainseg.data.splits import Item, read_datalist
+from monai_brainseg.scoring.metrics import count_slices, dice, pool
 
 
 def upload(client: MONAILabelClient, item: Mapping[str, Any], folder: Path) -> None:

@@ -46,10 +46,10 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     started = time.perf_counter()
     import torch
 
-    from monai_brainseg.runs.bundle_folders import find_bundle
     from monai_brainseg.prediction.predict import Options, segment_scan
     from monai_brainseg.prediction.segmenting import load_bundle
     from monai_brainseg.prediction.studies import make_scan
+    from monai_brainseg.runs.bundle_folders import find_bundle
 
     device = torch.device(arguments.device) if arguments.device else choose_device()
     options = Options(bundle=arguments.bundle, tta=tta)

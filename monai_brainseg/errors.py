@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that the user can correct."""
 
 from __future__ import annotations
 
@@ -6,12 +6,30 @@ import re
 
 
 class InputError(ValueError):
-    """Something given to us cannot be used; the message names the file or value and the remedy, in one line.
+    """Something given to us cannot be used; it says where, what is wrong, and the remedy, in one line.
 
     The command line turns it into that one line and a non-zero exit; under ``python -m monai.bundle run`` it is the
     last line. Any other exception is a bug of ours.
+
+    Attributes:
+        where: file, option, id or patient.
+        what: what is wrong there.
+        remedy: what to do about it; empty where ``what`` says it already.
+
+    Example::
+
+        raise InputError(file, "holds no voxels", "export it again")  # "scan.nii: holds no voxels; export it again"
     """
 
-    def __init__(self, message: object = "") -> None:
-        # A file's name may hold line breaks, and worse for a terminal.
-        super().__init__(re.sub(r"[\x00-\x1f\x7f]+", " ", str(message)))
+    def __init__(self, where: object, what: object, remedy: object = "") -> None:
+        self.where, self.what, self.remedy = (_make_line(part) for part in (where, what, remedy))
+        super().__init__(self.where, self.what, self.remedy)
+
+    def __str__(self) -> str:
+        """Return the whole line."""
+        return f"{self.where}: {self.what}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def _make_line(part: object) -> str:
+    """Return a text without line breaks and what else a terminal acts on, which the name of a file may hold."""
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", str(part))

@@ -19,9 +19,9 @@ import tifffile
 from support.evaluated_phantoms import evaluate, write_predictions
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.phantoms.patients import write_phantoms
 from monai_brainseg.data.prepare import prepare
 from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.phantoms.patients import write_phantoms
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"

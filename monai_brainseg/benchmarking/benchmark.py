@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from monai_brainseg.benchmarking.plan import Plan, list_runs
 from monai_brainseg.benchmarking.runs import Run, Target, do_run, score
+from monai_brainseg.data.slice_splits import write_slice_split
+from monai_brainseg.data.volumes import unwritable, write_whole
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.processes import Processes, hold_folder, make_environments
 from monai_brainseg.runs.recipes import Recipe, hash_content
-from monai_brainseg.data.slice_splits import write_slice_split
-from monai_brainseg.data.volumes import unwritable, write_whole
 from monai_brainseg.weights.checkpoints import write_checkpoint
 
 
@@ -43,7 +43,7 @@ def carry_out(plan: Plan, budget: float | None = None, processes: int | None = N
         InputError: the output folder is of another benchmark, or one is at work in it.
     """
     if budget is not None and not budget > 0 or processes is not None and processes < 1:
-        raise InputError("--budget, --processes: must be above 0")
+        raise InputError("--budget, --processes", "must be above 0")
     try:
         with hold_folder(plan.output) as lock, _stop_in_order():
             check_identity(plan)
@@ -82,7 +82,7 @@ def check_identity(plan: Plan) -> None:
     file = plan.output / "benchmark.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
     if other := [name for name, value in identity.items() if known.get(name, value) != value]:
-        raise InputError(f"{plan.output}: holds a benchmark with other {other[0]}; name another --output")
+        raise InputError(plan.output, f"holds a benchmark with other {other[0]}", "name another --output")
     write_whole(file, (json.dumps(known | identity, indent=1) + "\n").encode())
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_brainseg.benchmarking.runs import LEFT_OUT, SAME_SLICES, TEST, Run, Target
-from monai_brainseg.errors import InputError
-from monai_brainseg.runs.recipes import Recipe, read_recipe
 from monai_brainseg.data.slice_splits import LEFT_FOLD, SAME_PATIENTS
 from monai_brainseg.data.splits import Datalist, read_datalist
+from monai_brainseg.errors import InputError
+from monai_brainseg.runs.recipes import Recipe, read_recipe
 
 SPLITS = ("patient", "slice")
 
@@ -87,19 +87,19 @@ def make_plan(
         InputError: something cannot be done.
     """
     if ensemble and not final:
-        raise InputError("--ensemble: is scored on the test part alone; add --final")
+        raise InputError("--ensemble", "is scored on the test part alone", "add --final")
     read = tuple(read_recipe(name, bundle) for name in recipes)
     for option, names in (("recipes", [recipe.name for recipe in read]), ("split", splits), ("seeds", seeds)):
         if not names or len(set(names)) < len(names):
-            raise InputError(f"--{option} {','.join(map(str, names))}: name one or more, each once")
+            raise InputError(f"--{option} {','.join(map(str, names))}", "name one or more, each once")
     if unknown := [split for split in splits if split not in SPLITS]:
-        raise InputError(f"--split {unknown[0]}: must be {' or '.join(SPLITS)}, or both with a comma")
+        raise InputError(f"--split {unknown[0]}", f"must be {' or '.join(SPLITS)}, or both with a comma")
     if min(seeds) < 0 or epochs is not None and epochs < 1:
-        raise InputError("--seeds, --epochs: a seed is 0 or more, and there is one epoch or more")
+        raise InputError("--seeds, --epochs", "a seed is 0 or more, and there is one epoch or more")
     datalist = read_datalist(dataset_dir)
     chosen = _choose_folds(dataset_dir, datalist, folds)
     if final and not datalist["test"]:
-        raise InputError(f"{dataset_dir}: has no test patients to score; leave out --final")
+        raise InputError(dataset_dir, "has no test patients to score", "leave out --final")
     return Plan(dataset_dir, datalist, read, tuple(splits), chosen, tuple(seeds), output, epochs, final, ensemble)
 
 
@@ -115,9 +115,9 @@ def _choose_folds(dataset_dir: Path, datalist: Datalist, folds: Sequence[int] | 
     there = sorted({item["fold"] for item in datalist["training"]})
     count, due = len(datalist["training"]), max(2, datalist.get("folds", 2))
     if len(there) < due:
-        raise InputError(f"{dataset_dir}: has {count} training patients in {len(there)} of {due} folds; prepare more")
+        raise InputError(dataset_dir, f"has {count} training patients in {len(there)} of {due} folds", "prepare more")
     if unknown := [fold for fold in folds or () if fold not in there]:
-        raise InputError(f"--folds {unknown[0]}: no such fold in {dataset_dir}; name all or some of {there}")
+        raise InputError(f"--folds {unknown[0]}", f"no such fold in {dataset_dir}", f"name all or some of {there}")
     return tuple(there if folds is None else sorted(set(folds)))
 
 

@@ -20,15 +20,15 @@ from typing import Any
 import torch
 import yaml
 
+from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.data.volumes import write_whole
 from monai_brainseg.errors import InputError
 from monai_brainseg.reporting.evaluation import evaluate
 from monai_brainseg.reporting.learning_curves import read_training_run
 from monai_brainseg.runs.processes import Processes
-from monai_brainseg.weights.provenance import list_hashes
 from monai_brainseg.runs.recipes import Recipe
-from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.data.volumes import write_whole
 from monai_brainseg.weights.checkpoints import write_checkpoint
+from monai_brainseg.weights.provenance import list_hashes
 
 LEFT_OUT, SAME_SLICES, TEST = "left out", "same slices", "test part"
 
@@ -164,7 +164,7 @@ def score(
     words = make_command("evaluating", recipe.bundle, files, options)
     log = output / "evaluating.log"
     if run_logged(words, log, processes, environment):
-        raise InputError(f"evaluating: {read_last_line(log)}")
+        raise InputError("evaluating", read_last_line(log))
     evaluate(
         target.datalist,
         output / "masks",
@@ -222,9 +222,9 @@ def _train(run: Run, processes: Processes, environment: Mapping[str, str], budge
     )  # fmt: skip
     cut = budget is not None and run.state["minutes"] >= budget
     if code and not cut:
-        raise InputError(f"training: {read_last_line(log)}")
+        raise InputError("training", read_last_line(log))
     if not (run.folder / "last.pt").is_file():
-        raise InputError(f"training: no epoch was whole after --budget {budget:g} minutes; raise it ({log})")
+        raise InputError("training", f"no epoch was whole after --budget {budget:g} minutes", f"raise it ({log})")
     _keep_weights(run, finished=code == 0)
 
 

@@ -11,12 +11,16 @@ from typing import Any, NoReturn
 from brainseg_unet_scripts.errors import BundleError
 
 from monai_brainseg import __version__
-from monai_brainseg.cli.data import add_check, add_download, add_phantom, add_prepare
+from monai_brainseg.cli.benchmark import add_benchmark
+from monai_brainseg.cli.check import add_check
+from monai_brainseg.cli.doctor import add_doctor
+from monai_brainseg.cli.download import add_download
+from monai_brainseg.cli.evaluate import add_evaluate
 from monai_brainseg.cli.export import add_export
 from monai_brainseg.cli.label import add_label
+from monai_brainseg.cli.phantom import add_phantom
 from monai_brainseg.cli.predict import add_predict
-from monai_brainseg.cli.scores import add_benchmark, add_evaluate
-from monai_brainseg.doctor.checks import add_doctor
+from monai_brainseg.cli.prepare import add_prepare
 from monai_brainseg.errors import InputError
 
 

@@ -115,7 +115,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     roles = {role: getattr(arguments, role) for role in ("flair", "pre", "post")}
     if bool(arguments.inputs) == bool(arguments.flair) or (any(roles.values()) and not arguments.flair):
-        raise InputError("INPUT or --flair: give one of them; --pre and --post only beside --flair")
+        raise InputError("INPUT or --flair", "give one of them", "--pre and --post only beside --flair")
     if arguments.flair:
         found = Found([make_scan(**roles, series=arguments.series)])
     else:
@@ -145,5 +145,5 @@ def _predict(arguments: argparse.Namespace) -> None:
     if bad:
         listed = "; ".join(f"{case}: {reason}" for case, reason in list(bad.items())[:_FEW])
         rest = f"; and {len(bad) - _FEW} more, in {arguments.output / 'run.json'}" if len(bad) > _FEW else ""
-        raise InputError(f"{len(bad)} of {count} studies failed: {listed}{rest}")
+        raise InputError(f"{len(bad)} of {count} studies failed", f"{listed}{rest}")
     print(f"{count} {'study' if count == 1 else 'studies'}: masks, previews and run.json in {arguments.output}")

@@ -14,9 +14,9 @@ from nibabel.affines import voxel_sizes
 from tqdm import tqdm
 
 from monai_brainseg.data.dicom import read_series
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.slices import SLICE_ENDINGS
 from monai_brainseg.data.volumes import SEQUENCES, Volume, hash_images, read_nifti, read_slices, stack_slices
+from monai_brainseg.errors import InputError
 
 _Work = TypeVar("_Work")
 _Result = TypeVar("_Result")
@@ -82,7 +82,7 @@ def examine_each(
     def attempt(case: Case) -> _Result | InputError:
         try:
             if case.patient.lower() in _RESERVED:
-                raise InputError(f"{case.label[0]}: no patient can be called {case.patient}; rename the files")
+                raise InputError(case.label[0], f"no patient can be called {case.patient}", "rename the files")
             return examine(case)
         except InputError as error:
             return error
@@ -145,9 +145,9 @@ def read_images(case: Case) -> dict[str, Volume]:
         _check_grid(file, volume, images["flair"], case.images["flair"][0])
         _check_spacing(file, volume)
         if not np.isfinite(volume.voxels).all():
-            raise InputError(f"{file}: has voxels that are NaN or infinite; mend them or leave it out (--skip-bad)")
+            raise InputError(file, "has voxels that are NaN or infinite", "mend them or leave it out (--skip-bad)")
         if np.abs(volume.voxels).max() > np.finfo(np.float32).max:
-            raise InputError(f"{file}: has voxels too large for float32; scale them or leave it out (--skip-bad)")
+            raise InputError(file, "has voxels too large for float32", "scale them or leave it out (--skip-bad)")
     return images
 
 
@@ -167,7 +167,7 @@ def read_label(case: Case, image: Volume, tumor_labels: Collection[int] = ()) ->
     values = np.unique(label.voxels)
     if not np.isfinite(values).all() or (values < 0).any() or (values % 1 != 0).any():
         odd = next(value for value in values if not (value >= 0 and value % 1 == 0))
-        raise InputError(f"{file}: has the label {odd:g}; labels are whole numbers from 0, export the mask again")
+        raise InputError(file, f"has the label {odd:g}", "labels are whole numbers from 0, export the mask again")
     tumor = np.isin(label.voxels, list(tumor_labels)) if tumor_labels else label.voxels > 0
     return Volume(tumor.astype(np.uint8), image.affine, image.spacing_known)
 
@@ -194,12 +194,12 @@ def _take(case: Case, sequence: str, volume: Volume) -> Volume:
     if not case.channels:
         volume = _squeeze(volume)
         if volume.voxels.ndim != 3:
-            raise InputError(f"{file}: holds {volume.voxels.shape[3]} channels; give one file for each sequence")
+            raise InputError(file, f"holds {volume.voxels.shape[3]} channels", "give one file for each sequence")
         return volume
     count = max(case.channels.values()) + 1
     channels = volume.voxels.shape[3] if volume.voxels.ndim == 4 else 1
     if channels < count or (_is_sliced(case.images[sequence]) and channels != count):
-        raise InputError(f"{file}: holds {channels} channels where {count} were expected; leave it out (--skip-bad)")
+        raise InputError(file, f"holds {channels} channels where {count} were expected", "leave it out (--skip-bad)")
     return Volume(volume.voxels[..., case.channels[sequence]], volume.affine, volume.spacing_known)
 
 
@@ -215,8 +215,9 @@ def _check_spacing(file: Path, volume: Volume) -> None:
         spacing = " x ".join(f"{size:.3g}" for size in sizes)
         unit = " mm" if volume.spacing_known else ""
         raise InputError(
-            f"{file}: has a spacing of {spacing}{unit}, {extent:.4g}{unit} across; mend its header, or convert it "
-            "again from the original images"
+            file,
+            f"has a spacing of {spacing}{unit}, {extent:.4g}{unit} across",
+            "mend its header, or convert it again from the original images",
         )
 
 
@@ -224,6 +225,6 @@ def _check_grid(file: Path, volume: Volume, flair: Volume, flair_file: Path) -> 
     shape, expected = volume.voxels.shape, flair.voxels.shape
     if shape != expected:
         sizes = f"{'x'.join(map(str, shape))} where {flair_file.name} is {'x'.join(map(str, expected))}"
-        raise InputError(f"{file}: is {sizes}; {_OTHER_GRID}")
+        raise InputError(file, f"is {sizes}", _OTHER_GRID)
     if not np.allclose(volume.affine, flair.affine, rtol=0, atol=1e-3):
-        raise InputError(f"{file}: its affine differs from that of {flair_file.name}; {_OTHER_GRID}")
+        raise InputError(file, f"its affine differs from that of {flair_file.name}", _OTHER_GRID)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.slices import load_itk
 from monai_brainseg.data.volumes import Volume
+from monai_brainseg.errors import InputError
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 
@@ -76,7 +76,7 @@ def list_series(folder: Path) -> list[Series]:
     names.SetDirectory(str(folder))
     groups = [tuple(map(Path, names.GetFileNames(uid))) for uid in names.GetSeriesUIDs()]
     if not groups:
-        raise InputError(f"{folder}: holds no DICOM image that can be read; export it again")
+        raise InputError(folder, "holds no DICOM image that can be read", "export it again")
     series = [_describe(files) for files in groups]
     return sorted((one for one in series if one is not None), key=lambda one: (_to_number(one.number), one.uid))
 
@@ -100,7 +100,7 @@ def choose_series(series: Sequence[Series], wanted: str | None, folder: Path) ->
         return meant[0]
     problem = f"no series is {wanted!r}" if wanted and not meant else f"{len(meant)} series could be meant"
     listed = "; ".join(map(str, series)) or "none"
-    raise InputError(f"{folder}: {problem} (there are: {listed}); choose one by --series NUMBER")
+    raise InputError(folder, f"{problem} (there are: {listed})", "choose one by --series NUMBER")
 
 
 def says_flair(description: str) -> bool:
@@ -140,7 +140,7 @@ def read_series(files: Sequence[Path]) -> Volume:
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = direction * spacing, origin
     if voxels.ndim != 3 or not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
-        raise InputError(f"{files[0]}: is no volume of grey slices; export the series again")
+        raise InputError(files[0], "is no volume of grey slices", "export the series again")
     return Volume(np.ascontiguousarray(voxels.transpose(2, 1, 0)), _LPS_TO_RAS @ affine, spacing_known=True)
 
 
@@ -156,7 +156,7 @@ def _read_header(file: Path) -> dict[str, str]:
     """Return the tags that are looked at; names and birthdays are left in the file."""
     itk = load_itk(file)
     if not file.is_file():
-        raise InputError(f"{file}: no such file; check the path")
+        raise InputError(file, "no such file", "check the path")
     try:
         reader = itk.GDCMImageIO.New()
         reader.SetFileName(str(file))
@@ -175,13 +175,13 @@ def _check_slices(files: Sequence[Path], headers: Sequence[dict[str, str]]) -> N
         return  # old scanners, secondary captures: there is nothing to compare
     if np.abs(turns - turns[0]).max() > 1e-3:
         odd = int(np.abs(turns - turns[0]).max(axis=1).argmax())
-        raise InputError(f"{files[odd]}: lies in another direction than {files[0].name}; mixed series: part them")
+        raise InputError(files[odd], f"lies in another direction than {files[0].name}", "mixed series: part them")
     depths = places @ np.cross(turns[0, :3], turns[0, 3:])
     order = np.argsort(depths)
     if np.diff(depths[order]).min() < 1e-3:
         again = order[int(np.diff(depths[order]).argmin()) :][:2]
         raise InputError(
-            f"{files[again[1]]}: lies where {files[again[0]].name} does; mixed series (echoes, time points): part them"
+            files[again[1]], f"lies where {files[again[0]].name} does", "mixed series (echoes, time points): part them"
         )
     steps = np.diff(depths)
     usual = float(np.median(steps))
@@ -189,7 +189,7 @@ def _check_slices(files: Sequence[Path], headers: Sequence[dict[str, str]]) -> N
         gap = int(np.abs(steps - usual).argmax())
         distances = f"{abs(steps[gap]):.4g} mm, between the others {abs(usual):.4g} mm"
         raise InputError(
-            f"{files[gap + 1]}: its distance from {files[gap].name} is {distances}; slices are missing: export them all"
+            files[gap + 1], f"its distance from {files[gap].name} is {distances}", "slices are missing: export them all"
         )
 
 
@@ -211,4 +211,4 @@ def _to_number(text: str) -> float:
 
 
 def _unreadable(path: Path) -> InputError:
-    return InputError(f"{path}: cannot be read as DICOM; export it again, or leave it out")
+    return InputError(path, "cannot be read as DICOM", "export it again, or leave it out")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.layouts import find_cases
 from monai_brainseg.data.prepare import check_output, prepare
+from monai_brainseg.errors import InputError
 
 HANDLE = "mateuszbuda/lgg-mri-segmentation"
 PAGE = f"https://www.kaggle.com/datasets/{HANDLE}"
@@ -54,13 +54,13 @@ def fetch_published() -> Path:
         import kagglehub
     except ImportError as error:
         install = "install it by: pip install 'monai-brainseg[download]'"
-        raise InputError(f"{HANDLE}: needs kagglehub; {install}, {_BY_HAND}") from error
+        raise InputError(HANDLE, "needs kagglehub", f"{install}, {_BY_HAND}") from error
     try:
         return Path(kagglehub.dataset_download(HANDLE))
     except Exception as error:  # its errors, and those of what it calls, have no common base
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"{HANDLE}: cannot be fetched ({reason}); look to the network and try again, {_BY_HAND}"
+            HANDLE, f"cannot be fetched ({reason})", f"look to the network and try again, {_BY_HAND}"
         ) from error
 
 
@@ -72,11 +72,12 @@ def check_published(source: Path) -> None:
     """
     found = find_cases(source, "kaggle_3m")
     if found.bad:
-        patient, reason = min(found.bad.items())
-        raise InputError(f"{source}: {patient}: {reason.split(';')[0]}; remove the folder and download again")
+        first = found.bad[min(found.bad)]
+        raise InputError(first.where, first.what, "remove the folder and download again")
     patients, slices = len(found.cases), sum(len(case.label) for case in found.cases)
     if (patients, slices) != (PATIENTS, SLICES):
         raise InputError(
-            f"{source}: holds {patients} patients and {slices:,} slices where {PATIENTS} and {SLICES:,} are published; "
-            "remove the folder and download again"
+            source,
+            f"holds {patients} patients and {slices:,} slices where {PATIENTS} and {SLICES:,} are published",
+            "remove the folder and download again",
         )

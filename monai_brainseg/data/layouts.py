@@ -12,9 +12,9 @@ from pathlib import Path
 
 from monai_brainseg.data.cases import Case
 from monai_brainseg.data.dicom import is_dicom
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.naming import ROLES, clean_name, find_role, find_site, find_subject, parse_naming
 from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.errors import InputError
 
 _NIFTI = r"\.nii(?:\.gz)?"
 _SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png)", re.IGNORECASE)
@@ -35,14 +35,14 @@ class Found:
     Attributes:
         layout: the name of its layout.
         cases: sorted by patient.
-        bad: for each patient that cannot be used, why, in one line.
+        bad: for each patient that cannot be used, why.
         left_out: what is not used, by reason.
         claimed: every file that belongs to a patient, used or not.
     """
 
     layout: str
     cases: list[Case] = field(default_factory=list)
-    bad: dict[str, str] = field(default_factory=dict)
+    bad: dict[str, InputError] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     claimed: set[Path] = field(default_factory=set)
 
@@ -61,18 +61,18 @@ def find_cases(source: Path, layout: str = "auto", naming: str | None = None) ->
     patterns = parse_naming(naming) if naming else None
     if not source.is_dir():
         wrong = "is a file; unpack it and name the folder" if source.is_file() else "no such folder; check the path"
-        raise InputError(f"{source}: {wrong}")
+        raise InputError(source, wrong)
     files = list_files(source)
     if not files:
-        raise InputError(f"{source}: is empty; name the folder that holds the data set")
+        raise InputError(source, "is empty", "name the folder that holds the data set")
     finders = [find for name, find in LAYOUTS.items() if layout in (name, "auto")]
     all_found = [_find_named(source, files, patterns)] if patterns else [find(files) for find in finders]
     kinds = [found for found in all_found if found.cases or found.bad]
     if not kinds:
-        raise InputError(f"{source}: no patient found {_explain_nothing(files, layout, naming)}")
+        raise InputError(source, f"no patient found {_explain_nothing(files, layout, naming)}")
     if len(kinds) > 1:
         layouts = " and ".join(found.layout for found in kinds)
-        raise InputError(f"{source}: holds several data sets ({layouts}); name the folder of one, or give --layout")
+        raise InputError(source, f"holds several data sets ({layouts})", "name the folder of one, or give --layout")
     found = kinds[0]
     found.left_out["belong to no patient"] += [str(f.relative_to(source)) for f in files if f not in found.claimed]
     return _refuse_doubles(found)
@@ -105,7 +105,7 @@ def list_files(source: Path) -> list[Path]:
 
 
 def _refuse_folder(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions") from error
+    raise InputError(error.filename, f"cannot be read ({error.strerror})", "change its permissions") from error
 
 
 def _find_slices(files: Sequence[Path]) -> Found:
@@ -123,11 +123,11 @@ def _find_slices(files: Sequence[Path]) -> Found:
         try:
             for other in others:
                 if _list_sizes(other, copies[other]) != _list_sizes(first, copies[first]):
-                    raise InputError(f"{other}: differs from {first}, the same patient; remove one of them")
+                    raise InputError(other, f"differs from {first}, the same patient", "remove one of them")
             found.cases.append(_make_slice_case(patient, first, copies[first]))
             found.left_out["are a second copy of a patient"] += map(str, others)
         except InputError as error:
-            found.bad[patient] = str(error)
+            found.bad[patient] = error
     return found
 
 
@@ -142,15 +142,15 @@ def _make_slice_case(patient: str, folder: Path, slices: Iterable[re.Match[str]]
     for match in slices:
         kind, number, file = masks if match["mask"] else images, int(match["number"]), folder / match.string
         if number in kind:
-            raise InputError(f"{file}: has the number of {kind[number].name}; remove one of them")
+            raise InputError(file, f"has the number of {kind[number].name}", "remove one of them")
         kind[number] = file
     for number in sorted(images.keys() ^ masks.keys()):
         file, other = (images[number], "mask") if number in images else (masks[number], "image")
-        raise InputError(f"{file}: has no {other} beside it; add it, or leave the patient out (--skip-bad)")
+        raise InputError(file, f"has no {other} beside it", "add it, or leave the patient out (--skip-bad)")
     numbers = sorted(images)
     for expected, number in enumerate(numbers, start=min(numbers[0], 1)):
         if number != expected:
-            raise InputError(f"{folder}: slice {expected} of {patient} is missing; add it or use --skip-bad")
+            raise InputError(folder, f"slice {expected} of {patient} is missing", "add it or use --skip-bad")
     stack = tuple(images[number] for number in numbers)
     channels = {sequence: index for index, sequence in enumerate(SEQUENCES)}
     return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), channels)
@@ -179,7 +179,7 @@ def _find_raw(files: Sequence[Path]) -> Found:
     if not records:
         return Found("nnunet")
     if len(records) > 1:
-        raise InputError(f"{records[1].parent}: is a second data set beside {records[0].parent}; name one of them")
+        raise InputError(records[1].parent, f"is a second data set beside {records[0].parent}", "name one of them")
     names = _read_channels(records[0])
     roles = {channel: role for channel, name in names.items() if (role := find_role(name)) in SEQUENCES}
     folders: dict[str, list[Path]] = defaultdict(list)
@@ -211,9 +211,9 @@ def _read_channels(record: Path) -> dict[int, str]:
         content = json.loads(record.read_text(encoding="utf-8"))
         names = {int(c): str(name) for c, name in content.get("channel_names", content.get("modality")).items()}
     except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise InputError(f'{record}: names no channels; add "channel_names": {{"0": "FLAIR"}}') from error
+        raise InputError(record, "names no channels", 'add "channel_names": {"0": "FLAIR"}') from error
     if "flair" not in map(find_role, names.values()):
-        raise InputError(f"{record}: names no FLAIR among {', '.join(names.values())}; name it, or use --naming")
+        raise InputError(record, f"names no FLAIR among {', '.join(names.values())}", "name it, or use --naming")
     return names
 
 
@@ -229,21 +229,21 @@ def _collect(layout: str, entries: Iterable[Entry], channels: Mapping[str, int] 
         try:
             found.cases.append(_make_volume_case(patient, files, channels or {}))
         except InputError as error:
-            found.bad[patient] = str(error)
+            found.bad[patient] = error
     return found
 
 
 def _make_volume_case(patient: str, files: Mapping[str, Sequence[Path]], channels: Mapping[str, int]) -> Case:
     if not files:
-        raise InputError(f"{patient}: has no sequence that the networks take; leave the patient out (--skip-bad)")
+        raise InputError(patient, "has no sequence that the networks take", "leave the patient out (--skip-bad)")
     for role, several in files.items():
         if len(several) > 1:
-            raise InputError(f"{several[1]}: is a second {role} of {patient}, as {several[0]}; rename or remove one")
+            raise InputError(several[1], f"is a second {role} of {patient}, as {several[0]}", "rename or remove one")
     images = {role: tuple(several) for role, several in files.items() if role != "label"}
     for missing, present in {"image": images, "mask": "label" in files, "FLAIR": "flair" in files}.items():
         if not present:
             some = next(iter(files.values()))[0]
-            raise InputError(f"{some}: {patient} has no {missing}; add it, or leave the patient out (--skip-bad)")
+            raise InputError(some, f"{patient} has no {missing}", "add it, or leave the patient out (--skip-bad)")
     return _make_case(patient, images, tuple(files["label"]), channels)
 
 
@@ -259,8 +259,8 @@ def _refuse_doubles(found: Found) -> Found:
     for case in found.cases:
         first = seen.setdefault(case.patient.casefold(), case)
         if first is not case:
-            files = f"{case.label[0]}: patient {case.patient} has the name of {first.label[0]}"
-            found.bad[case.patient] = f"{files}; rename one of them"
+            what = f"patient {case.patient} has the name of {first.label[0]}"
+            found.bad[case.patient] = InputError(case.label[0], what, "rename one of them")
     found.cases = sorted(seen.values(), key=lambda case: case.patient)
     return found
 

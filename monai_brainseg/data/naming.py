@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.errors import InputError
 
 # What data sets call the sequences, in lower case without punctuation; T2 is a file of the patient that is not used.
 _SPELLINGS = {
@@ -65,13 +65,14 @@ def parse_naming(naming: str, required: Collection[str] = ("flair", "label")) ->
         role, _, pattern = (piece.strip() for piece in part.partition("="))
         if not pattern or role not in (*SEQUENCES, "label") or role in patterns:
             raise InputError(
-                f"--naming {part.strip()!r}: expected pre=, flair=, post= or label= with a pattern, each once; "
-                "for instance --naming 'flair=*_FLAIR.nii.gz,label=*_seg.nii.gz'"
+                f"--naming {part.strip()!r}",
+                "expected pre=, flair=, post= or label= with a pattern, each once",
+                "for instance --naming 'flair=*_FLAIR.nii.gz,label=*_seg.nii.gz'",
             )
         first, *others = (pattern if "*" in pattern else f"*/{pattern}").split("*")
         rest = "[^/]*".join(map(re.escape, others))
         patterns[role] = re.compile(rf"(?:.*/)?{re.escape(first)}(?P<patient>[^/]+){rest}")
     missing = set(required) - set(patterns)
     if missing:
-        raise InputError(f"--naming {naming!r}: names no {' and no '.join(sorted(missing))}; add a pattern")
+        raise InputError(f"--naming {naming!r}", f"names no {' and no '.join(sorted(missing))}", "add a pattern")
     return patterns

@@ -15,10 +15,10 @@ import numpy as np
 
 from monai_brainseg import __version__
 from monai_brainseg.data.cases import Study, do_each, examine_case, examine_each, read_images, read_label
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.layouts import LAYOUTS, Found, find_cases
 from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
 from monai_brainseg.data.volumes import SEQUENCES, Volume, unwritable, write_nifti, write_whole
+from monai_brainseg.errors import InputError
 
 
 def prepare(
@@ -91,36 +91,36 @@ def prepare(
 def check_reading(layout: str, tumor_labels: Collection[int]) -> None:
     """Refuse a layout that there is not, and labels that cannot be tumour, by an ``InputError``."""
     if layout not in ("auto", *LAYOUTS):
-        raise InputError(f"--layout {layout}: unknown; choose auto, {', '.join(LAYOUTS)}")
+        raise InputError(f"--layout {layout}", "unknown", f"choose auto, {', '.join(LAYOUTS)}")
     if any(label < 1 for label in tumor_labels):
-        raise InputError(f"--tumor-labels {min(tumor_labels)}: 0 is background; name labels above 0")
+        raise InputError(f"--tumor-labels {min(tumor_labels)}", "0 is background", "name labels above 0")
 
 
 def _check_splitting(test_share: float, folds: int, seed: int) -> None:
     if not 0 <= test_share < 1:
-        raise InputError(f"--test-share {test_share:g}: is no share; give 0 or more and less than 1, such as 0.15")
+        raise InputError(f"--test-share {test_share:g}", "is no share", "give 0 or more and less than 1, such as 0.15")
     if folds < 2:
-        raise InputError(f"--folds {folds}: leaves nothing to train on; give 2 or more")
+        raise InputError(f"--folds {folds}", "leaves nothing to train on", "give 2 or more")
     if seed < 0:
-        raise InputError(f"--seed {seed}: is negative; give 0 or more")
+        raise InputError(f"--seed {seed}", "is negative", "give 0 or more")
 
 
 def _check_nesting(source: Path, output: Path) -> None:
     if output == source or output in source.parents or source in output.parents:
-        raise InputError(f"{output}: --output and SOURCE lie in one another; choose a folder outside {source}")
+        raise InputError(output, "--output and SOURCE lie in one another", f"choose a folder outside {source}")
 
 
 def check_output(output: Path, overwrite: bool) -> None:
     """Refuse, by an ``InputError``, a folder that holds what ``prepare`` may not replace."""
     if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; choose another --output")
+        raise InputError(output, "is a file", "choose another --output")
     if not output.is_dir() or not any(output.iterdir()):
         return
     if not overwrite:
-        raise InputError(f"{output}: is not empty; choose another --output, or replace what is prepared by --overwrite")
+        raise InputError(output, "is not empty", "choose another --output, or replace what is prepared by --overwrite")
     foreign = sorted({file for file in output.rglob("*") if not file.is_dir()} - _list_prepared(output))
     if foreign:
-        raise InputError(f"{foreign[0]}: was not written by brainseg prepare; move it away, or choose another --output")
+        raise InputError(foreign[0], "was not written by brainseg prepare", "move it away, or choose another --output")
 
 
 def _list_prepared(output: Path) -> set[Path]:
@@ -157,18 +157,19 @@ def _put_in_place(unfinished: Path, output: Path) -> None:
 def _examine(found: Found, tumor_labels: Collection[int], skip_bad: bool) -> list[Study]:
     """Read every case; the first bad one ends it, or with ``skip_bad`` is added to ``found.bad``."""
     if found.bad and not skip_bad:
-        raise InputError(found.bad[min(found.bad)])
+        raise found.bad[min(found.bad)]
     studies: list[Study] = []
     with closing(examine_each(found.cases, partial(examine_case, tumor_labels=tumor_labels))) as results:
         for case, result in results:
             if isinstance(result, Study):
                 studies.append(result)
             elif skip_bad:
-                found.bad[case.patient] = str(result)
+                found.bad[case.patient] = result
             else:
                 raise result
     if not studies:
-        raise InputError(f"{found.bad[min(found.bad)]} (so it is with all {len(found.bad)} patients)")
+        first = found.bad[min(found.bad)]
+        raise InputError(first.where, f"{first.what} (so it is with all {len(found.bad)} patients)", first.remedy)
     return studies
 
 

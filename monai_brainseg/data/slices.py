@@ -66,7 +66,7 @@ def load_itk(path: Path) -> Any:
         import itk
     except ImportError as error:
         what = "DICOM, PNG and LZW-compressed TIFF are read by ITK, which is not installed"
-        raise InputError(f"{path}: {what}; pip install itk") from error
+        raise InputError(path, what, "pip install itk") from error
     return itk
 
 

@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 import numpy as np
 
 from monai_brainseg.data.datalist_fields import find_wrong_field
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.volumes import write_whole
+from monai_brainseg.errors import InputError
 
 _PARTS = ("training", "test")
 _DRAWS = 100
@@ -103,8 +103,9 @@ def split_by_patient(
     count = round_half_up(test_share * len(sites))
     if len(sites) - count < folds:
         raise InputError(
-            f"{len(sites)} patients: too few for {folds} folds and {count} test patients; add patients, or lower "
-            "--folds or --test-share"
+            f"{len(sites)} patients",
+            f"too few for {folds} folds and {count} test patients",
+            "add patients, or lower --folds or --test-share",
         )
     line: list[str] = []
     for index, site in enumerate(sorted(set(sites.values()))):
@@ -167,15 +168,15 @@ def read_datalist(path: Path, check_files: bool = True) -> Datalist:
     """
     file = path / "datalist.json" if path.is_dir() else path
     if not file.is_file():
-        raise InputError(f"{file}: no such datalist; {_PREPARE}")
+        raise InputError(file, "no such datalist", _PREPARE)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{file}: is no JSON ({error}); {_PREPARE}") from error
+        raise InputError(file, f"is no JSON ({error})", _PREPARE) from error
     if not isinstance(content, dict) or not isinstance(content.get("training"), list) or not content["training"]:
-        raise InputError(f'{file}: has no "training" list of cases; {_PREPARE}')
+        raise InputError(file, 'has no "training" list of cases', _PREPARE)
     if not isinstance(content.get("test", []), list):
-        raise InputError(f'{file}: its "test" part is no list of cases; {_PREPARE}')
+        raise InputError(file, 'its "test" part is no list of cases', _PREPARE)
     datalist: dict[str, Any] = {**content}
     for part in _PARTS:
         datalist[part] = [_resolve(item, file, part) for item in content.get(part, [])]
@@ -196,9 +197,9 @@ def _resolve(item: Any, file: Path, part: str) -> dict[str, Any]:
     for key in ("patient", "image", "label", *(["fold"] if part == "training" else [])):
         if not isinstance(item, dict) or key not in item:
             name = item.get("patient", "an entry") if isinstance(item, dict) else "an entry"
-            raise InputError(f'{file}: {name!s:.40} of "{part}" has no {key!r}; {_PREPARE}')
+            raise InputError(file, f'{name!s:.40} of "{part}" has no {key!r}', _PREPARE)
     if (wrong := find_wrong_field(item)) is not None:
-        raise InputError(f"{file}: {wrong} in an entry of {part!r}; {_PREPARE}")
+        raise InputError(file, f"{wrong} in an entry of {part!r}", _PREPARE)
     image = [item["image"]] if isinstance(item["image"], str) else item["image"]
     return {**item, "image": [str(file.parent / one) for one in image], "label": str(file.parent / item["label"])}
 
@@ -207,7 +208,7 @@ def _check_files(items: Sequence[Item], file: Path) -> None:
     for item in items:
         for one in (*item["image"], item["label"]):
             if not Path(one).is_file():
-                raise InputError(f"{one}: is gone, but {file} lists it for {item['patient']}; {_PREPARE}")
+                raise InputError(one, f"is gone, but {file} lists it for {item['patient']}", _PREPARE)
 
 
 def _check_patients(training: Sequence[Item], test: Sequence[Item], file: Path, by_slice: bool) -> None:
@@ -216,11 +217,11 @@ def _check_patients(training: Sequence[Item], test: Sequence[Item], file: Path, 
     for part, items in zip(_PARTS, (training, test), strict=True):
         for item in items:
             if item["patient"] in seen:
-                raise InputError(f"{file}: lists the patient {item['patient']} twice; {_PREPARE}")
+                raise InputError(file, f"lists the patient {item['patient']} twice", _PREPARE)
             seen.add(item["patient"])
             subject, where = item.get("subject", item["patient"]), (part, None if by_slice else item.get("fold"))
             if parts.setdefault(subject, where) != where:
-                raise InputError(f"{file}: has {subject} in two parts of the split; {_PREPARE}")
+                raise InputError(file, f"has {subject} in two parts of the split", _PREPARE)
 
 
 def select_items(datalist: Path, part: str, fold: int | None = None) -> list[Item]:
@@ -231,16 +232,16 @@ def select_items(datalist: Path, part: str, fold: int | None = None) -> list[Ite
     """
     listed = read_datalist(datalist, check_files=False)
     if fold is not None and part != "training":
-        raise InputError(f"--fold {fold}: the {part} part has no folds; add --part training")
+        raise InputError(f"--fold {fold}", f"the {part} part has no folds", "add --part training")
     items = [item for name in ("test", "training") if part in (name, "all") for item in listed[name]]
     if fold is not None:
         folds = sorted({item["fold"] for item in items})
         items = [item for item in items if item["fold"] == fold]
         if not items:
-            raise InputError(f"{datalist}: has no fold {fold}; its folds are {', '.join(map(str, folds))}")
+            raise InputError(datalist, f"has no fold {fold}", f"its folds are {', '.join(map(str, folds))}")
     if not items:
-        raise InputError(f"{datalist}: lists no patient in its {part} part; choose another --part")
+        raise InputError(datalist, f"lists no patient in its {part} part", "choose another --part")
     for item in items:
         if not Path(item["label"]).is_file():
-            raise InputError(f"{item['label']}: is gone, but {datalist} lists it as the truth of {item['patient']}")
+            raise InputError(item["label"], f"is gone, but {datalist} lists it as the truth of {item['patient']}")
     return items

@@ -14,9 +14,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from monai_brainseg.data.slices import decode_slice, encode_slice
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
-from monai_brainseg.data.slices import decode_slice, encode_slice
 
 SEQUENCES = ("pre", "flair", "post")
 
@@ -73,8 +73,9 @@ def read_slices(files: Sequence[Path]) -> np.ndarray:
     for file, array in zip(files, slices, strict=True):
         if (array.shape, array.dtype) != (slices[0].shape, slices[0].dtype):
             raise InputError(
-                f"{file}: {_describe(array)} where {files[0].name} is {_describe(slices[0])}; "
-                "slices of one patient must agree: export them again or leave the patient out (--skip-bad)"
+                file,
+                f"{_describe(array)} where {files[0].name} is {_describe(slices[0])}",
+                "slices of one patient must agree: export them again or leave the patient out (--skip-bad)",
             )
     stacked = np.stack(slices)
     return np.ascontiguousarray(stacked.transpose(2, 1, 0, *range(3, stacked.ndim)))
@@ -98,7 +99,7 @@ def read_nifti(path: Path) -> Volume:
         InputError: the file is missing, unreadable or truncated, or holds no 3D or 4D grid of numbers.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
+        raise InputError(path, "no such file", "check the path")
     try:
         _check_whole(path)
         image = nib.load(path)
@@ -109,9 +110,9 @@ def read_nifti(path: Path) -> Volume:
     except Exception as error:  # nibabel and zlib raise a dozen kinds on a damaged file
         raise _unreadable(path, error) from error
     if voxels.ndim not in (3, 4) or voxels.dtype.kind not in "uif" or voxels.size == 0:
-        raise InputError(f"{path}: holds {_describe(voxels)}, not a 3D or 4D volume of numbers; convert it")
+        raise InputError(path, f"holds {_describe(voxels)}, not a 3D or 4D volume of numbers", "convert it")
     if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
-        raise InputError(f"{path}: its affine cannot be inverted; convert it again from the original images")
+        raise InputError(path, "its affine cannot be inverted", "convert it again from the original images")
     native = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
     return Volume(native, affine, spacing_known=unit == "mm")
 
@@ -181,18 +182,18 @@ def unwritable(path: Path, error: OSError) -> InputError:
     """Return the error that says why ``path`` could not be written and what to do."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     remedy = "free space or choose another disk" if full else "choose a folder that you may write to"
-    return InputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
+    return InputError(path, f"cannot be written ({error.strerror or error})", remedy)
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split()) or type(error).__name__
     remedy = "download or export it again, or leave the patient out (--skip-bad)"
-    return InputError(f"{path}: cannot be read ({reason[:160]}); {remedy}")
+    return InputError(path, f"cannot be read ({reason[:160]})", remedy)
 
 
 def _read_slice(path: Path) -> np.ndarray:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
+        raise InputError(path, "no such file", "check the path")
     try:
         return decode_slice(path)
     except InputError:

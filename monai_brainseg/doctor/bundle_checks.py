@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ from typing import Any
 import yaml
 from monai.bundle import ConfigWorkflow
 
-from monai_brainseg.runs.advice import ERROR, NOTE, WARNING, Advice
-from monai_brainseg.serving.bundle_code import list_code
-from monai_brainseg.runs.commands import Command, check_command, load_config
 from monai_brainseg.errors import InputError
+from monai_brainseg.findings import ERROR, NOTE, WARNING, Finding
+from monai_brainseg.runs.commands import Command, check_command, load_config
 from monai_brainseg.serving.label_contract import check_contract
 from monai_brainseg.serving.model_zoo import check_form
 from monai_brainseg.serving.plain_networks import read_network
@@ -37,53 +37,42 @@ class _Unread(ConfigWorkflow):
         return None if found is None else self.parser[found]
 
 
-def check_bundle(bundle: Path) -> list[Advice]:
+def check_bundle(bundle: Path) -> list[Finding]:
     """Return what is wrong with a bundle; its network is made only of networks of monai, torch and ours.
 
     Args:
         bundle: its folder.
     """
-    found = [Advice(ERROR, each.file, each.problem, each.remedy) for each in check_form(bundle, weights=False)]
-    found += [*_check_licence(bundle), *_check_versions(bundle / "configs" / "metadata.json")]
+    found = [
+        *check_form(bundle, weights=False),
+        *_check_licence(bundle),
+        *_check_versions(bundle / "configs" / "metadata.json"),
+    ]
     for name, kind in _KINDS.items():
         if (bundle / "configs" / name).is_file():
             found += _check_properties(bundle / "configs" / name, kind)
     found += _check_plain(bundle)
     found += [
-        Advice(NOTE if _waits_for_weights(breach.file) else ERROR, breach.file, breach.problem, breach.remedy)
-        for breach in check_contract(bundle, served=False, trusted=False)
+        replace(each, level=NOTE) if _waits_for_weights(each.where) else each
+        for each in check_contract(bundle, served=False, trusted=False)
     ]
     return list(dict.fromkeys(found))
 
 
-def _check_plain(bundle: Path) -> Iterator[Advice]:
+def _check_plain(bundle: Path) -> Iterator[Finding]:
     content = _load(bundle / "configs/inference.yaml")
     with suppress(InputError):  # a reference that leads nowhere, said where the network is made
         if "network_def" in content and read_network(content) is None:
             what = "network_def runs code besides networks of monai, torch and ours: weights not compared"
-            yield Advice(WARNING, bundle, what, "look through the bundle's configs first")
+            yield Finding(WARNING, bundle, what, "look through the bundle's configs first")
 
 
-def _waits_for_weights(file: Path) -> bool:
+def _waits_for_weights(where: str | Path) -> bool:
     """A bundle without weights of its own is whole: it is there to be trained."""
-    return file.name == "model.pt" and not file.exists()
+    return Path(where).name == "model.pt" and not Path(where).exists()
 
 
-def list_bundle_code(bundle: Path) -> list[str]:
-    """Return a line for each ``_target_`` and expression in a bundle's configs outside monai, torch and ours."""
-    base = _load(bundle / "configs" / "train.yaml")
-    lines = []
-    for file in sorted(file for ending in ("yaml", "json") for file in (bundle / "configs").glob(f"*.{ending}")):
-        if file.name == "metadata.json":
-            continue
-        found = list_code(_load(file), base)
-        imports = [code.names[0] for code in found if code.place.lstrip("+").startswith("imports::")]
-        lines += [f"{file.name}: imports {', '.join(imports)}"] if imports else []
-        lines += [f"{file.name}: {code}" for code in found if not code.place.lstrip("+").startswith("imports::")]
-    return lines
-
-
-def check_overlays(bundle: Path, folder: Path) -> list[Advice]:
+def check_overlays(bundle: Path, folder: Path) -> list[Finding]:
     """Return the overlays and recipes in ``folder`` that name an id which the bundle's ``train.yaml`` lacks.
 
     Those that say by ``bundle_root`` that they are laid over another bundle are not looked at.
@@ -99,25 +88,26 @@ def check_overlays(bundle: Path, folder: Path) -> list[Advice]:
                 continue
             check_command(Command("training", (str(base), str(file)), {}))
         except InputError as error:
-            where, _, problem = str(error).partition(": ")
-            found.append(Advice(ERROR, where, problem, f"mend it, or lay it over another bundle than {bundle.name}"))
+            found.append(
+                Finding(ERROR, error.where, error.what, f"mend it, or lay it over another bundle than {bundle.name}")
+            )
     return found
 
 
-def _check_licence(bundle: Path) -> Iterator[Advice]:
+def _check_licence(bundle: Path) -> Iterator[Finding]:
     if (bundle / "models").is_dir() and not (bundle / "docs" / "data_license.txt").is_file():
         where = bundle / "docs" / "data_license.txt"
-        yield Advice(WARNING, where, "not there: weights carry the licence of their data", "write it")
+        yield Finding(WARNING, where, "not there: weights carry the licence of their data", "write it")
 
 
-def _check_versions(file: Path) -> Iterator[Advice]:
+def _check_versions(file: Path) -> Iterator[Finding]:
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
         packages = {**dict(metadata.get("required_packages_version") or {})}
         others = dict(metadata.get("optional_packages_version") or {})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         if file.is_file():
-            yield Advice(ERROR, file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
+            yield Finding(ERROR, file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
         return
     frameworks = {name: metadata[key] for key, name in _FRAMEWORKS.items() if key in metadata}
     for name, wanted in {**frameworks, **packages}.items():
@@ -126,27 +116,27 @@ def _check_versions(file: Path) -> Iterator[Advice]:
         yield from (one for one in check_version(name, str(wanted), str(file)) if "not installed" not in one.what)
 
 
-def check_version(name: str, wanted: str, where: str) -> Iterator[Advice]:
+def check_version(name: str, wanted: str, where: str) -> Iterator[Finding]:
     """Yield what is to be said of a package that ``where`` names with the version it was tried with."""
     from packaging.version import InvalidVersion, Version
 
     try:
         here = version(name)
     except PackageNotFoundError:
-        yield Advice(ERROR, where, f"{name} {wanted} is not installed", f"pip install '{name}'")
+        yield Finding(ERROR, where, f"{name} {wanted} is not installed", f"pip install '{name}'")
         return
     try:
         have, want = Version(here).release, Version(wanted).release
     except InvalidVersion:
-        yield Advice(ERROR, where, f"{name}: {wanted!r} is no version", "write one such as 1.2.3")
+        yield Finding(ERROR, where, f"{name}: {wanted!r} is no version", "write one such as 1.2.3")
         return
     if have[:2] < want[:2]:
-        yield Advice(WARNING, where, f"{name} is {here}, older than {wanted}", f"pip install '{name}>={wanted}'")
+        yield Finding(WARNING, where, f"{name} is {here}, older than {wanted}", f"pip install '{name}>={wanted}'")
     elif have != want:
-        yield Advice(NOTE, where, f"{name} is {here}, tried with {wanted}", "nothing to do unless a run fails")
+        yield Finding(NOTE, where, f"{name} is {here}, tried with {wanted}", "nothing to do unless a run fails")
 
 
-def _check_properties(file: Path, kind: str) -> Iterator[Advice]:
+def _check_properties(file: Path, kind: str) -> Iterator[Finding]:
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
     metadata = file.with_name("metadata.json")
     if not metadata.is_file():
@@ -157,11 +147,11 @@ def _check_properties(file: Path, kind: str) -> Iterator[Advice]:
             workflow = _Unread(config_file=str(file), meta_file=str(metadata), logging_file=False, workflow_type=kind)
         missing = workflow.check_properties() or []
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        yield Advice(ERROR, file, f"MONAI cannot read it ({' '.join(str(error).split())[:120]})", "mend it")
+        yield Finding(ERROR, file, f"MONAI cannot read it ({' '.join(str(error).split())[:120]})", "mend it")
         return
     for name in missing:
         id_ = workflow.properties[name]["id"] if workflow.properties else name
-        yield Advice(ERROR, file, f"MONAI asks for {name!r} as the id {id_!r}, and it is not there", "add it")
+        yield Finding(ERROR, file, f"MONAI asks for {name!r} as the id {id_!r}, and it is not there", "add it")
 
 
 def _load(file: Path) -> dict[str, Any]:

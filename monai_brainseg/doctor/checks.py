@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
@@ -11,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from monai_brainseg.runs.advice import ERROR, NOTE, WARNING, Advice
 from monai_brainseg.errors import InputError
+from monai_brainseg.findings import ERROR, NOTE, WARNING, Finding
 
-_REPOSITORY = Path(__file__).resolve().parent.parent
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _PACKAGE = "monai-brainseg"
 
 
@@ -23,41 +22,12 @@ class Examination:
     """What the doctor found.
 
     Attributes:
-        advice: findings, the gravest first.
+        findings: what there is to say, the gravest first.
         facts: lines on the machine, the data and what a training takes.
-        code: what the bundle's configs run outside monai, torch and this package.
     """
 
-    advice: list[Advice] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
-    code: list[str] = field(default_factory=list)
-
-
-def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to ``brainseg``."""
-    parser = commands.add_parser(
-        "doctor",
-        help="check bundle, data and machine before a run",
-        description="Check, offline and in seconds, package versions, a bundle (model zoo, MONAI's properties, MONAI "
-        "Label's contract), the overlays in configs, a prepared folder against its datalist, disk, memory, GPU and "
-        "threads; estimate the time of an epoch and the peak of memory; and list what the bundle's configs "
-        "run outside monai, torch and this package, since a config is code. An error makes the exit code 1.",
-    )
-    parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")
-    parser.add_argument("--dataset_dir", type=Path, metavar="DIR", help="a prepared folder to train on")
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("runs"), metavar="DIR", help="where runs will be written; runs"
-    )
-    parser.add_argument("--strict", action="store_true", help="warnings make the exit code 1 too")
-    parser.set_defaults(call=_doctor)
-
-
-def _doctor(arguments: argparse.Namespace) -> None:
-    found = examine(arguments.bundle, arguments.dataset_dir, arguments.output_dir)
-    print(format_examination(found))
-    levels = Counter(advice.level for advice in found.advice)
-    if levels[ERROR] or arguments.strict and levels[WARNING]:
-        raise InputError(f"{levels[ERROR]} errors and {levels[WARNING]} warnings, as listed")
 
 
 def examine(bundle: str, dataset_dir: Path | None = None, output_dir: Path = Path("runs")) -> Examination:
@@ -80,15 +50,14 @@ def examine(bundle: str, dataset_dir: Path | None = None, output_dir: Path = Pat
 
     found = Examination()
     found.facts.append(f"machine: {machine_checks.describe(output_dir)}")
-    found.advice += [*_check_requirements(), *_check_constraints()]
-    found.advice += [*machine_checks.check_disk(output_dir), *machine_checks.check_gpu()]
-    found.advice += bundle_checks.check_bundle(folder)
-    found.advice += bundle_checks.check_overlays(folder, _find_overlays())
-    found.code = bundle_checks.list_bundle_code(folder)
+    found.findings += [*_check_requirements(), *_check_constraints()]
+    found.findings += [*machine_checks.check_disk(output_dir), *machine_checks.check_gpu()]
+    found.findings += bundle_checks.check_bundle(folder)
+    found.findings += bundle_checks.check_overlays(folder, _find_overlays())
     if dataset_dir is not None:
         _examine_data(found, folder, dataset_dir)
     order = [ERROR, WARNING, NOTE]
-    found.advice = sorted(dict.fromkeys(found.advice), key=lambda advice: order.index(advice.level))
+    found.findings = sorted(dict.fromkeys(found.findings), key=lambda advice: order.index(advice.level))
     return found
 
 
@@ -96,7 +65,7 @@ def _find_overlays() -> Path:
     return Path("configs") if Path("configs/recipes").is_dir() else _REPOSITORY / "configs"
 
 
-def _check_requirements() -> Iterator[Advice]:
+def _check_requirements() -> Iterator[Finding]:
     """Yield what the package asks for and is not there in a version that it takes."""
     from packaging.requirements import Requirement
 
@@ -107,10 +76,10 @@ def _check_requirements() -> Iterator[Advice]:
         try:
             here = version(wanted.name)
         except PackageNotFoundError:
-            yield Advice(ERROR, wanted.name, "is not installed", f"pip install '{wanted}'")
+            yield Finding(ERROR, wanted.name, "is not installed", f"pip install '{wanted}'")
             continue
         if not wanted.specifier.contains(here, prereleases=True):
-            yield Advice(ERROR, wanted.name, f"is {here}, and {wanted.specifier} is needed", f"pip install '{wanted}'")
+            yield Finding(ERROR, wanted.name, f"is {here}, and {wanted.specifier} is needed", f"pip install '{wanted}'")
 
 
 def _list_requirements() -> list[str]:
@@ -123,7 +92,7 @@ def _list_requirements() -> list[str]:
         return settings.get("options", "install_requires", fallback="").split("\n")[1:]
 
 
-def _check_constraints() -> Iterator[Advice]:
+def _check_constraints() -> Iterator[Finding]:
     """Yield what is installed in another version than the tests ran with."""
     from monai_brainseg.doctor.bundle_checks import check_version
 
@@ -136,19 +105,17 @@ def _check_constraints() -> Iterator[Advice]:
 
 
 def _examine_data(found: Examination, bundle: Path, dataset_dir: Path) -> None:
+    from monai_brainseg.data.splits import read_datalist
     from monai_brainseg.doctor import bundle_checks
     from monai_brainseg.runs import machine_checks
-    from monai_brainseg.data.splits import read_datalist
 
     try:
         datalist = read_datalist(dataset_dir)
     except InputError as error:
-        where, _, rest = str(error).partition(": ")
-        what, _, remedy = rest.rpartition("; ")
-        found.advice.append(Advice(ERROR, where, what or rest, remedy))
+        found.findings.append(Finding(ERROR, error.where, error.what, error.remedy))
         return
     items = [*datalist["training"], *datalist["test"]]
-    found.advice += machine_checks.check_files(items)
+    found.findings += machine_checks.check_files(items)
     settings = bundle_checks.read_settings(bundle / "configs" / "train.yaml")
     load = machine_checks.measure_load(datalist["training"], settings)
     found.facts.append(
@@ -156,7 +123,7 @@ def _examine_data(found: Examination, bundle: Path, dataset_dir: Path) -> None:
     )
     if not load.training or not load.validation:
         what = f"no patient {'outside' if load.validation else 'in'} fold {settings.get('fold')}"
-        found.advice.append(Advice(ERROR, dataset_dir, what, "give --fold, or prepare again with more folds"))
+        found.findings.append(Finding(ERROR, dataset_dir, what, "give --fold, or prepare again with more folds"))
     _estimate(found, bundle, settings, load)
 
 
@@ -164,8 +131,9 @@ def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], loa
     """Add what a training takes, by one small step of the bundle's network, if that is networks and plain values."""
     from monai_brainseg.runs import machine_checks
     from monai_brainseg.runs.commands import load_config
-    from monai_brainseg.serving.plain_networks import make_network, read_network
+    from monai_brainseg.runs.memory import GIB
     from monai_brainseg.runs.workloads import estimate_epoch, measure_workload
+    from monai_brainseg.serving.plain_networks import make_network, read_network
 
     train = bundle / "configs" / "train.yaml"
     try:
@@ -176,19 +144,19 @@ def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], loa
         workload = measure_workload(make_network(definition), settings, int(definition.get("in_channels", 3)))
     except Exception as error:  # whatever a network of somebody's raises
         reason = " ".join(str(error.__cause__ or error).split())[:120]
-        found.advice.append(Advice(ERROR, train, f"network_def cannot be trained ({reason})", "mend it"))
+        found.findings.append(Finding(ERROR, train, f"network_def cannot be trained ({reason})", "mend it"))
         return
     seconds = estimate_epoch(workload, load.training, settings)
     on_cpu = workload.device == "cpu"
     base, step = machine_checks.BASE_BYTES, workload.step_bytes
     peak = load.cache + (load.slices + max(step, base) if on_cpu else base)
-    gpu = "" if on_cpu else f", {(step + load.slices) / machine_checks.GIB:.1f} GiB on the GPU"
+    gpu = "" if on_cpu else f", {(step + load.slices) / GIB:.1f} GiB on the GPU"
     found.facts.append(
         f"estimate: an epoch about {_say_time(seconds)} without validation ({workload.slices_per_second:.0f} slices a "
         f"second in {workload.precision} on {workload.device}), {settings.get('epochs', '?')} epochs; peak of memory "
-        f"about {peak / machine_checks.GIB:.1f} GiB{gpu}"
+        f"about {peak / GIB:.1f} GiB{gpu}"
     )
-    found.advice += machine_checks.check_memory(load, workload.step_bytes if on_cpu else 0.0)
+    found.findings += machine_checks.check_memory(load, workload.step_bytes if on_cpu else 0.0)
 
 
 def _say_time(seconds: float) -> str:
@@ -196,11 +164,7 @@ def _say_time(seconds: float) -> str:
 
 
 def format_examination(found: Examination) -> str:
-    """Return what is printed: facts, code, findings, and how many there are."""
-    levels = Counter(advice.level for advice in found.advice)
-    title = (
-        "A config is code. These reach outside monai, torch and monai_brainseg; look through them before you load it:"
-    )
-    code = [title, *(f"  {line}" for line in found.code)] if found.code else []
+    """Return what is printed: facts, findings, and how many there are."""
+    levels = Counter(advice.level for advice in found.findings)
     total = f"{levels[ERROR]} errors, {levels[WARNING]} warnings, {levels[NOTE]} notes"
-    return "\n".join([*found.facts, *code, *map(str, found.advice), total])
+    return "\n".join([*found.facts, *map(str, found.findings), total])

@@ -17,9 +17,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from monai_brainseg.phantoms.anatomy import FAT, FIELD_OF_VIEW, LIPOMA, PLEXUS, VENTRICLE, WHITE, Head, make_head, smooth_noise
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.volumes import Volume, unwritable, write_nifti, write_slices
+from monai_brainseg.errors import InputError
+from monai_brainseg.phantoms.anatomy import (
+    FAT,
+    FIELD_OF_VIEW,
+    LIPOMA,
+    PLEXUS,
+    VENTRICLE,
+    WHITE,
+    Head,
+    make_head,
+    smooth_noise,
+)
 
 SITES = ("NORTH", "EAST", "SOUTH", "WEST")
 
@@ -120,7 +130,7 @@ def make_phantom(
     """
     for name, value, low, high in (("size", size, 48, 512), ("slices", slices, 8, 256)):
         if not low <= value <= high:
-            raise InputError(f"{name} {value}: phantoms have {low} to {high}; choose a number between")
+            raise InputError(f"{name} {value}", f"phantoms have {low} to {high}", "choose a number between")
     shape = (size, size, slices)
     head = make_head(rng, shape)
     intensities = _INTENSITIES * np.exp(style.tint * rng.standard_normal(_INTENSITIES.shape, dtype=np.float32))
@@ -158,9 +168,9 @@ def write_phantoms(
         InputError: An argument is out of range, or the folder cannot be written.
     """
     if layout not in WRITERS:
-        raise InputError(f"layout {layout!r}: there is no such layout; choose {' or '.join(WRITERS)}")
+        raise InputError(f"layout {layout!r}", "there is no such layout", f"choose {' or '.join(WRITERS)}")
     if patients < 1 or seed < 0:
-        raise InputError(f"patients {patients}, seed {seed}: want at least 1 patient and a seed of at least 0")
+        raise InputError(f"patients {patients}, seed {seed}", "want at least 1 patient and a seed of at least 0")
     names = [f"PHANTOM_{SITES[number % len(SITES)]}_{number:04d}" for number in range(1, patients + 1)]
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from monai_brainseg import __version__
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.volumes import write_whole
+from monai_brainseg.errors import InputError
 
 _LIBRARY = "highdicom"
 MISSING = f"DICOM SEG needs {_LIBRARY}"
@@ -51,7 +51,7 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
         import pydicom
         from pydicom.sr.codedict import codes
     except ImportError as error:
-        raise InputError(f"{file.name}: {MISSING}; {_INSTALL}") from error
+        raise InputError(file.name, MISSING, _INSTALL) from error
     try:
         sources = [pydicom.dcmread(source) for source in files]
         maker = hd.AlgorithmIdentificationSequence(network, codes.DCM.ArtificialIntelligence, __version__)
@@ -84,5 +84,5 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
         # No word of the error: it may repeat whatever the images say of a person.
         kind = type(error).__name__
         reason = f"they lack, or have in a wrong form, what DICOM asks for: {kind}"
-        raise InputError(f"{file.name}: no DICOM SEG can be made of these images ({reason}); use the NIfTI") from None
+        raise InputError(file.name, f"no DICOM SEG can be made of these images ({reason})", "use the NIfTI") from None
     return buffer.getvalue()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 
-from monai_brainseg.errors import InputError
-from monai_brainseg.survey.profiles import find_head
 from monai_brainseg.data.screens import measure_spacing, turn_to_screen
 from monai_brainseg.data.volumes import Volume
+from monai_brainseg.errors import InputError
+from monai_brainseg.survey.profiles import find_head
 
 # Diameter of a circle as large as the head's largest slice, in pixels: over the 68 training patients of the LGG set the
 # median is 197 and the range 175 to 247 (``find_head`` on FLAIR, 2026-11). A brain without its skull is 0.75 of that.
@@ -89,11 +89,11 @@ def look_at_mask(mask: np.ndarray, flair: Volume, look: Look) -> list[str]:
 
 def _refuse_no_image(sequence: str, voxels: np.ndarray) -> None:
     if voxels.min() == voxels.max():
-        raise InputError(f"{sequence}: has the value {voxels.flat[0]:g} all over; export it again, or leave it out")
+        raise InputError(sequence, f"has the value {voxels.flat[0]:g} all over", "export it again, or leave it out")
     # A thousand voxels of an image differ; of the few that look like a mask all voxels are counted.
     spread = voxels.ravel(order="K")[:: max(1, voxels.size // 20000)]
     if len(np.unique(spread)) < _FEW_VALUES and len(values := np.unique(voxels)) < _FEW_VALUES:
-        raise InputError(f"{sequence}: has only {len(values)} different values, as a mask has; give the image")
+        raise InputError(sequence, f"has only {len(values)} different values, as a mask has", "give the image")
 
 
 def _turn_spacing(volume: Volume) -> np.ndarray:

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from monai.networks.utils import convert_to_onnx
 
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.errors import InputError
 
 _AXES = {0: "batch", 2: "height", 3: "width"}
 
@@ -60,7 +60,7 @@ def explain_failure(name: object, form: str, remedy: str) -> Iterator[None]:
         yield
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{name}: cannot be written as {form} ({type(error).__name__}: {reason}); {remedy}") from error
+        raise InputError(name, f"cannot be written as {form} ({type(error).__name__}: {reason})", remedy) from error
 
 
 def check_packages(*names: str) -> None:
@@ -71,7 +71,7 @@ def check_packages(*names: str) -> None:
     """
     for name in names:
         if find_spec(name) is None:
-            raise InputError(f"{name}: the package is not there; pip install '.[onnx]', or monai-brainseg[onnx]")
+            raise InputError(name, "the package is not there", "pip install '.[onnx]', or monai-brainseg[onnx]")
 
 
 class OnnxNetwork(torch.nn.Module):

@@ -12,10 +12,10 @@ import nibabel as nib
 
 from monai_brainseg.data.cases import Case
 from monai_brainseg.data.dicom import Series, choose_series, list_series, says_flair
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.naming import ROLES, clean_name
 from monai_brainseg.data.slices import SLICE_ENDINGS
 from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.errors import InputError
 
 _NIFTI_ENDINGS = (".nii.gz", ".nii")
 _CHANNEL = re.compile(r"(?P<case>.+)_000(?P<channel>[0-2])")
@@ -46,12 +46,12 @@ class Found:
 
     Attributes:
         scans: the studies, by name.
-        bad: why a study cannot be used, in one line, by name.
+        bad: why a study cannot be used, by name.
         left_out: files that are no image of a study.
     """
 
     scans: list[Scan] = field(default_factory=list)
-    bad: dict[str, str] = field(default_factory=dict)
+    bad: dict[str, InputError] = field(default_factory=dict)
     left_out: list[Path] = field(default_factory=list)
 
 
@@ -78,7 +78,9 @@ def add_slices(found: Found, files: Sequence[Path]) -> None:
         name = prefix.rstrip("_-. ") or folder.resolve().name
         twice = [several for several in numbers.values() if len(several) > 1]
         if twice:
-            found.bad[clean_name(name)] = f"{twice[0][1]}: has the number of {twice[0][0].name}; remove one of them"
+            found.bad[clean_name(name)] = InputError(
+                twice[0][1], f"has the number of {twice[0][0].name}", "remove one of them"
+            )
             continue
         stack = tuple(numbers[number][0] for number in sorted(numbers))
         lacking = sorted(set(range(min(numbers), max(numbers))) - numbers.keys())
@@ -125,7 +127,7 @@ def add_dicom(found: Found, files: Sequence[Path], wanted: str | None) -> None:
             for series in list_series(folder):
                 studies[series.study].append(series)
         except InputError as error:
-            found.bad[clean_name(folder.resolve().name)] = str(error)
+            found.bad[clean_name(folder.resolve().name)] = error
     given = set(files)
     for number, (_, several) in enumerate(sorted(studies.items()), start=1):
         kept = [replace(one, files=tuple(f for f in one.files if f in given)) for one in several]
@@ -138,7 +140,7 @@ def add_dicom(found: Found, files: Sequence[Path], wanted: str | None) -> None:
         try:
             series = choose_series(kept, wanted, folder)
         except InputError as error:
-            found.bad[clean_name(name)] = str(error)
+            found.bad[clean_name(name)] = error
             continue
         flair = says_flair(series.description)
         notes = () if flair else (f"series {series} does not say FLAIR, which the network takes",)
@@ -158,11 +160,13 @@ def _add_roles(found: Found, name: str, images: Mapping[str, Sequence[Path]]) ->
     twice = [(role, several) for role, several in images.items() if len(several) > 1]
     if twice:
         role, several = twice[0]
-        problem = f"{several[1]}: is a second {role} of {name}, as {several[0].name}; remove or rename one"
-        found.bad[clean_name(name)] = problem
+        what = f"is a second {role} of {name}, as {several[0].name}"
+        found.bad[clean_name(name)] = InputError(several[1], what, "remove or rename one")
     elif "flair" not in images:
         some = next(iter(images.values()))[0]
-        found.bad[clean_name(name)] = f"{some}: {name} has no FLAIR; add it, or give it by --flair if this is one"
+        found.bad[clean_name(name)] = InputError(
+            some, f"{name} has no FLAIR", "add it, or give it by --flair if this is one"
+        )
     else:
         roles = {role: (images[role][0],) for role in SEQUENCES if role in images}
         found.scans.append(Scan(make_case(name, roles)))

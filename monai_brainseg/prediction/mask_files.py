@@ -8,8 +8,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.volumes import compress, write_slices, write_whole
+from monai_brainseg.errors import InputError
 
 # NIfTI fields for free text, which may name the patient.
 _TEXTS = ("descrip", "aux_file", "db_name", "intent_name", "data_type")
@@ -40,7 +40,7 @@ def write_like(voxels: np.ndarray, source: Path, file: Path) -> None:
     try:
         image = nib.load(source)
     except Exception as error:
-        raise InputError(f"{source}: cannot be read any more; give it again") from error
+        raise InputError(source, "cannot be read any more", "give it again") from error
     header = image.header.copy()
     if header.endianness != nib.Nifti1Header().endianness:
         header = header.as_byteswapped()

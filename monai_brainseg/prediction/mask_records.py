@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from monai_brainseg.weights.provenance import RECORD, describe_machine, list_versions
 from monai_brainseg.data.volumes import unwritable, write_whole
+from monai_brainseg.weights.provenance import RECORD, describe_machine, list_versions
 
 _FOLDER, _FAILED = "records", "records/failed"
 _PACKAGES = ("monai", "torch", "numpy", "nibabel", "itk")

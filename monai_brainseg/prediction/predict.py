@@ -17,12 +17,14 @@ import torch
 from brainseg_unet_scripts.precision import Amp, describe_precision, name_precision, select_device, select_precision
 from tqdm import tqdm
 
-from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.data.cases import find_own, read_images
+from monai_brainseg.data.naming import find_subject
+from monai_brainseg.data.slices import encode_slice
+from monai_brainseg.data.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
+from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.confidence import measure_confidence, measure_entropy
 from monai_brainseg.prediction.dicom_masks import MISSING, can_write, write_segmentation
 from monai_brainseg.prediction.doubts import look_at_images, look_at_mask
-from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.groupings import Found, Scan
 from monai_brainseg.prediction.mask_files import write_like, write_mask_slices
 from monai_brainseg.prediction.mask_records import (
@@ -35,13 +37,11 @@ from monai_brainseg.prediction.mask_records import (
     write_run,
 )
 from monai_brainseg.prediction.montages import draw_montage
-from monai_brainseg.data.naming import find_subject
-from monai_brainseg.weights.provenance import describe_checkpoint, find_seen
+from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
+from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.ranks import read_share
 from monai_brainseg.runs.recipes import read_trained, select_inference
-from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
-from monai_brainseg.data.slices import encode_slice
-from monai_brainseg.data.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
+from monai_brainseg.weights.provenance import describe_checkpoint, find_seen
 
 # Options that decide what a mask is, or what lies beside it.
 _DECISIVE = ("tta", "operating_point", "smoothing", "probability", "uncertainty", "keep_scale")
@@ -123,7 +123,7 @@ def predict(
     write_run(output, checkpoints, command, str(device), name_precision(segmenter.precision))
     if rank == 0:
         say(f"precision: {_explain_precision(segmenter, options.amp)}")
-    bad = dict(found.bad) if rank == 0 else {}
+    bad = {case: str(error) for case, error in found.bad.items()} if rank == 0 else {}
     scans, done = found.scans[rank::processes], 0
     for scan in tqdm(scans, "segmenting", unit="study", disable=None):
         case = scan.case.patient
@@ -167,7 +167,7 @@ def _name_size(record: Mapping[str, Any]) -> str:
 def _choose_overrides(options: Options) -> dict[str, Any]:
     """Return the bundle's ids that options change; one at its default is left to a bundle that may not have it."""
     if options.engine == "onnxruntime" and options.amp is True:
-        raise InputError("--amp True: onnxruntime computes in float32 here; leave out one of the two")
+        raise InputError("--amp True", "onnxruntime computes in float32 here", "leave out one of the two")
     return {
         **({"flip": True} if options.tta else {}),
         **({"operating_point": options.operating_point} if options.operating_point != "balanced" else {}),
@@ -281,7 +281,7 @@ def _choose_device(name: str | None, engine: str) -> torch.device:
     """Return the device that is asked for; else this process's GPU, or the CPU where there is none."""
     if engine == "onnxruntime":
         if name not in (None, "cpu"):
-            raise InputError(f"--device {name}: onnxruntime computes on the CPU here; leave out one of the two")
+            raise InputError(f"--device {name}", "onnxruntime computes on the CPU here", "leave out one of the two")
         return torch.device("cpu")
     if name is None:
         local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -291,7 +291,7 @@ def _choose_device(name: str | None, engine: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name}: there is no such device here; leave it out, or give cpu") from error
+        raise InputError(f"--device {name}", "there is no such device here", "leave it out, or give cpu") from error
     return device
 
 

@@ -15,14 +15,14 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import ImageReader
 
-from monai_brainseg.runs.commands import load_config
-from monai_brainseg.prediction.engines import OnnxNetwork
-from monai_brainseg.weights.ensembles import MeanNetwork
+from monai_brainseg.data.volumes import SEQUENCES, Volume
 from monai_brainseg.errors import InputError
+from monai_brainseg.prediction.engines import OnnxNetwork
+from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.recipes import lay_over
 from monai_brainseg.runs.starts import check_checkpoint
-from monai_brainseg.data.volumes import SEQUENCES, Volume
 from monai_brainseg.weights.checkpoints import read_checkpoint
+from monai_brainseg.weights.ensembles import MeanNetwork
 
 _CONFIG = Path("configs") / "inference.yaml"
 _IN_MEMORY = "study"
@@ -122,7 +122,9 @@ class Segmenter:
             except torch.cuda.OutOfMemoryError as error:
                 if self.windows.sw_batch_size <= 1:
                     raise InputError(
-                        "the GPU has too little memory for one slice; end other programs on it, or give --device cpu"
+                        "the GPU",
+                        "has too little memory for one slice",
+                        "end other programs on it, or give --device cpu",
                     ) from error
                 self.windows.sw_batch_size //= 2
                 torch.cuda.empty_cache()
@@ -175,7 +177,7 @@ def load_bundle(
     needed = ("network_def", "preprocessing", "inferer", "postprocessing", *(name.split("::")[0] for name in overrides))
     for name in needed:
         if name not in parser:
-            raise InputError(f"{bundle / _CONFIG}: has no {name!r}; choose another bundle, or leave the option out")
+            raise InputError(bundle / _CONFIG, f"has no {name!r}", "choose another bundle, or leave the option out")
     steps = [step for step in parser["postprocessing"]["transforms"] if step["_target_"] != "SaveImaged"]
     parser.update({**overrides, "bundle_root": str(bundle), "device": device, "postprocessing::transforms": steps})
     if engine == "onnxruntime":

@@ -8,6 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from monai_brainseg.data.dicom import is_dicom
+from monai_brainseg.data.layouts import list_files
+from monai_brainseg.data.naming import clean_name, parse_naming
+from monai_brainseg.data.slices import SLICE_ENDINGS
+from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.data.volumes import SEQUENCES
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.groupings import (
     Found,
@@ -19,11 +24,6 @@ from monai_brainseg.prediction.groupings import (
     find_form,
     make_case,
 )
-from monai_brainseg.data.layouts import list_files
-from monai_brainseg.data.naming import clean_name, parse_naming
-from monai_brainseg.data.slices import SLICE_ENDINGS
-from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.data.volumes import SEQUENCES
 
 PARTS = ("test", "training", "all")
 
@@ -56,7 +56,7 @@ def find_scans(
     loose: list[Path] = []
     for path in inputs:
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder; check the path")
+            raise InputError(path, "no such file or folder", "check the path")
         if path.is_dir() and (path / "datalist.json").is_file():
             found.scans += _read_prepared(path, part, fold)
         else:
@@ -67,7 +67,7 @@ def find_scans(
     (add_named(found, files["nifti"], patterns) if patterns else add_volumes(found, files["nifti"]))
     add_dicom(found, files["dicom"], series)
     if not found.scans and not found.bad:
-        raise InputError(f"{inputs[0]}: holds no study; name {_KINDS}")
+        raise InputError(inputs[0], "holds no study", f"name {_KINDS}")
     found.scans = _tell_apart(found.scans)
     return found
 
@@ -88,7 +88,7 @@ def _find_one(path: Path, series: str | None) -> Scan:
     found = find_scans([path], series=series)
     if len(found.scans) != 1:
         names = [scan.case.patient for scan in found.scans]
-        raise InputError(found.bad.popitem()[1] if found.bad else f"{path}: holds {len(names)} studies; name one file")
+        raise found.bad.popitem()[1] if found.bad else InputError(path, f"holds {len(names)} studies", "name one file")
     return found.scans[0]
 
 
@@ -119,7 +119,7 @@ def _read_prepared(folder: Path, part: str, fold: int | None) -> list[Scan]:
         items = [item for item in items if item.get("fold") == fold]
     if not items:
         part = part if fold is None else f"{part}, fold {fold},"
-        raise InputError(f"{folder}: its {part} part is empty; choose another by --part and --fold")
+        raise InputError(folder, f"its {part} part is empty", "choose another by --part and --fold")
     scans = []
     for item in items:
         files = [Path(file) for file in item["image"]]
@@ -139,7 +139,7 @@ def _tell_apart(scans: Sequence[Scan]) -> list[Scan]:
         folders = [_list_folders(scan) for scan in scans]
         if depth > max(map(len, folders)):
             twice = next(scan for scan in scans if names.count(scan.case.patient.casefold()) > 1)
-            raise InputError(f"{twice.case.images['flair'][0]}: given twice; name it once")
+            raise InputError(twice.case.images["flair"][0], "given twice", "name it once")
         scans = [
             _rename(scan, f"{above[depth - 1]}_{scan.case.patient}")
             if names.count(scan.case.patient.casefold()) > 1 and depth <= len(above)

@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from monai_brainseg.errors import InputError
-from monai_brainseg.scoring.intervals import DRAWS
-from monai_brainseg.reporting.learning_curves import read_training_run
-from monai_brainseg.scoring.operating_points import ChosenPoints, check_unused, choose_points, read_points
-from monai_brainseg.reporting.overlays import Overlay, choose_examples, draw_overlay
-from monai_brainseg.weights.provenance import judge, list_versions, read_seen
-from monai_brainseg.reporting.report import Evidence, make_report
-from monai_brainseg.scoring.patients import OVERLAPS, PatientScores, find_predictions, score_patient
 from monai_brainseg.data.splits import Item, select_items
+from monai_brainseg.data.volumes import unwritable, write_whole
+from monai_brainseg.errors import InputError
+from monai_brainseg.reporting.learning_curves import read_training_run
+from monai_brainseg.reporting.overlays import Overlay, choose_examples, draw_overlay
+from monai_brainseg.reporting.report import Evidence, make_report
+from monai_brainseg.scoring.intervals import DRAWS
+from monai_brainseg.scoring.operating_points import ChosenPoints, check_unused, choose_points, read_points
+from monai_brainseg.scoring.patients import OVERLAPS, PatientScores, find_predictions, score_patient
 from monai_brainseg.scoring.summaries import summarise
 from monai_brainseg.scoring.summary_text import count_patients
-from monai_brainseg.data.volumes import unwritable, write_whole
+from monai_brainseg.weights.provenance import judge, list_versions, read_seen
 
 RULES = {
     "average": "per-patient figures: every patient once, whole volume, original grid, nothing smoothed",
@@ -95,9 +95,9 @@ def evaluate(
             cannot be written.
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise InputError(f"--tolerance {tolerance}: must be a distance of 0 or more")
+        raise InputError(f"--tolerance {tolerance}", "must be a distance of 0 or more")
     if seed < 0:
-        raise InputError(f"--seed {seed}: must be 0 or more")
+        raise InputError(f"--seed {seed}", "must be 0 or more")
     items = select_items(datalist, part, fold)
     found = _find_files(items, predictions)
     provenance = judge(items, read_seen(predictions), allow_seen)
@@ -145,8 +145,9 @@ def _read_points(file: Path, items: Sequence[Item], predictions: Path) -> Chosen
     for mask, probability in (find_predictions(item["patient"], predictions) for item in items):
         if mask.exists() and not probability.exists():
             raise InputError(
-                f"{probability}: no such file, but --operating-points needs a probability map beside every prediction; "
-                "write them too, or leave the option out"
+                probability,
+                "no such file, but --operating-points needs a probability map beside every prediction",
+                "write them too, or leave the option out",
             )
     return points
 
@@ -187,12 +188,12 @@ def hash_files(files: Iterable[Path]) -> str:
 def _find_files(items: Sequence[Item], predictions: Path) -> list[Path]:
     """Return the predictions that are there; one at least, since an empty folder is a mistyped one."""
     if not predictions.is_dir():
-        raise InputError(f"{predictions}: no such folder; name the one that holds the predicted masks")
+        raise InputError(predictions, "no such folder", "name the one that holds the predicted masks")
     masks = [find_predictions(item["patient"], predictions) for item in items]
     found = [file for files in masks if files[0].exists() for file in files if file.exists()]
     if not found:
         raise InputError(
-            f"{predictions}: holds no prediction of any of {count_patients(len(items))}, such as {masks[0][0].name}"
+            predictions, f"holds no prediction of any of {count_patients(len(items))}, such as {masks[0][0].name}"
         )
     return found
 

@@ -40,12 +40,12 @@ def read_training_run(folder: Path) -> TrainingRun:
     """
     curves = _read_curves(folder / "tensorboard") if (folder / "tensorboard").is_dir() else {}
     if not curves:
-        raise InputError(f"{folder}: holds no tensorboard events of a training; name the output_dir of a training run")
+        raise InputError(folder, "holds no tensorboard events of a training", "name the output_dir of a training run")
     record, config = folder / "run.json", folder / "config.yaml"
     try:
         content = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{record}: is no JSON ({error}); name the output_dir of a training run") from error
+        raise InputError(record, f"is no JSON ({error})", "name the output_dir of a training run") from error
     return TrainingRun(folder, curves, content, config.read_text(encoding="utf-8") if config.is_file() else "")
 
 

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from monai_brainseg.errors import InputError
-from monai_brainseg.reporting.pages import draw_slice
-from monai_brainseg.scoring.patients import find_predictions
 from monai_brainseg.data.screens import find_fullest, measure_aspect, turn_to_screen
 from monai_brainseg.data.splits import Item
 from monai_brainseg.data.volumes import Volume, read_nifti
+from monai_brainseg.errors import InputError
+from monai_brainseg.reporting.pages import draw_slice
+from monai_brainseg.scoring.patients import find_predictions
 
 # Pixels of the longer side of a picture.
 _LONGEST = 320

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from monai_brainseg.reporting.curves import show_probabilities, show_training
 from monai_brainseg.reporting.learning_curves import TrainingRun
 from monai_brainseg.reporting.overlays import Overlay
 from monai_brainseg.reporting.pages import HEAT, SORT, list_facts, list_items, make_number_table, make_page
-from monai_brainseg.reporting.curves import show_probabilities, show_training
 from monai_brainseg.scoring.summary_text import count_patients, list_figures, list_scores, show, span
 
 _PROTOCOL = (

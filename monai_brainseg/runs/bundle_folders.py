@@ -7,7 +7,8 @@ from pathlib import Path
 from monai_brainseg.errors import InputError
 
 DEFAULT = "brainseg_unet"  # what commands take where --bundle is not given
-_OURS = (Path(__file__).parent / "bundles", Path(__file__).resolve().parent.parent / "bundles")
+_PACKAGE = Path(__file__).resolve().parent.parent
+_OURS = (_PACKAGE / "bundles", _PACKAGE.parent / "bundles")
 
 
 def find_bundle(name: str, *configs: str) -> Path:
@@ -24,4 +25,6 @@ def find_bundle(name: str, *configs: str) -> Path:
         if all((place / name / "configs" / config).is_file() for config in configs):
             return place / name
     known = sorted({file.parent.parent.name for place in _OURS for file in place.glob(f"*/configs/{configs[0]}")})
-    raise InputError(f"--bundle {name}: no bundle with {' and '.join(configs)}; name a folder or {' or '.join(known)}")
+    raise InputError(
+        f"--bundle {name}", f"no bundle with {' and '.join(configs)}", f"name a folder or {' or '.join(known)}"
+    )

@@ -86,24 +86,24 @@ def check_command(command: Command) -> None:
     merged, training = ConfigParser({}), _list_training_ids(command)
     for number, file in enumerate(command.config_files):
         if not Path(file).is_file():
-            raise InputError(f"{file}: no such config file")
+            raise InputError(file, "no such config file")
         brought = load_config(Path(file))
         references = json.dumps([merged.get(), brought], default=str)
         for name in brought if number else ():
             # An overlay may bring ids of its own, as long as something refers to them.
             referred = re.search(rf"@{re.escape(name)}(?!\w)", references)
             if not (_is_known(name, merged) or referred or name in MONAI_IDS or name in training):
-                raise InputError(f"{file}: '{name}' is no id of {command.config_files[0]}{_suggest(name, merged)}")
+                raise InputError(file, f"'{name}' is no id of {command.config_files[0]}{_suggest(name, merged)}")
             if name not in MONAI_IDS and not name.startswith("+"):
                 _check_value(f"{file}: {name}", name, brought[name], merged.get(name, None))
         for name, value in brought.items():
             try:
                 merge_kv(merged, name, value)
             except (ValueError, TypeError, LookupError) as error:
-                raise InputError(f"{file}: '{name}' cannot be laid over what is there ({error}); mend it") from error
+                raise InputError(file, f"'{name}' cannot be laid over what is there ({error})", "mend it") from error
     for name, value in command.overrides.items():
         if not _is_known(name, merged):
-            raise InputError(f"--{name}: no such id in the config{_suggest(name, merged)}")
+            raise InputError(f"--{name}", f"no such id in the config{_suggest(name, merged)}")
         _check_value(f"--{name}", name, value, merged.get(name.lstrip("+"), None))
     _check_loss(command.overrides.get("loss_name", merged.get("loss_name", None)), merged)
     _check_halvings(command.overrides.get("patch_size", merged.get("patch_size", None)), merged)
@@ -142,9 +142,9 @@ def load_config(file: Path) -> dict[str, Any]:
         content = deepcopy(_parse(file, file.read_bytes()))
         _count_values(content, iter(range(_MOST_VALUES)))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{file}: is no config ({' '.join(str(error).split())}); mend it") from error
+        raise InputError(file, f"is no config ({' '.join(str(error).split())})", "mend it") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"{file}: holds no ids and values, such as `epochs: 10`; an empty overlay is {{}}")
+        raise InputError(file, "holds no ids and values, such as `epochs: 10`", "an empty overlay is {}")
     return content
 
 
@@ -182,32 +182,32 @@ def _check_value(where: str, name: str, value: Any, default: Any) -> None:
     if isinstance(value, str) and value[:1] in ("$", "@", "%"):
         return
     if isinstance(value, str) and value.lower() in ("true", "false"):
-        raise InputError(f"{where} {value}: a text, and as such always true; write {value.capitalize()}")
+        raise InputError(f"{where} {value}", "a text, and as such always true", f"write {value.capitalize()}")
     if name == "device":
-        raise InputError(f"{where} {value}: write \"$torch.device('{value}')\"")
+        raise InputError(f"{where} {value}", f'''write "$torch.device('{value}')"''')
     if name in _CHOICES:
         _check_choice(where, value, _CHOICES[name])
         return
     if name in ALLOWED and not ALLOWED[name][0](value):
-        raise InputError(f"{where} {value}: must be {ALLOWED[name][1]}")
+        raise InputError(f"{where} {value}", f"must be {ALLOWED[name][1]}")
     if default is None or isinstance(default, str) and default[:1] in ("$", "@"):
         return
     accepted = (int, float) if isinstance(default, float) else (type(default),)
     if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
-        raise InputError(f"{where} {value}: must be {type(default).__name__} as the default {default!r} is")
+        raise InputError(f"{where} {value}", f"must be {type(default).__name__} as the default {default!r} is")
 
 
 def _check_choice(where: str, value: Any, choices: Sequence[Any]) -> None:
     """Refuse a value that is none of the choices; 1 is not True."""
     if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise InputError(f"{where} {value}: must be {', '.join(map(str, choices[:-1]))} or {choices[-1]}")
+        raise InputError(f"{where} {value}", f"must be {', '.join(map(str, choices[:-1]))} or {choices[-1]}")
 
 
 def _check_loss(name: Any, config: ConfigParser) -> None:
     """Refuse a loss that the config does not list; expressions are MONAI's to judge."""
     known = config.get("losses", None)
     if isinstance(known, Mapping) and name not in known and not str(name).startswith(("$", "@")):
-        raise InputError(f"loss_name {name}: no such loss; one of {', '.join(sorted(map(str, known)))}")
+        raise InputError(f"loss_name {name}", "no such loss", f"one of {', '.join(sorted(map(str, known)))}")
 
 
 def _check_halvings(patch: Any, config: ConfigParser) -> None:
@@ -216,7 +216,7 @@ def _check_halvings(patch: Any, config: ConfigParser) -> None:
     halves_five_times = isinstance(network, Mapping) and str(network.get("_target_")).endswith("FlexibleUNet")
     if halves_five_times and isinstance(patch, (list, tuple)) and any(isinstance(v, int) and v % 32 for v in patch):
         raise InputError(
-            f"patch_size {patch}: must be a list of two multiples of 32, as FlexibleUNet halves it five times"
+            f"patch_size {patch}", "must be a list of two multiples of 32, as FlexibleUNet halves it five times"
         )
 
 

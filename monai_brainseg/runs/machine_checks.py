@@ -12,11 +12,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monai_brainseg.runs.advice import ERROR, NOTE, WARNING, Advice
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.splits import Item
+from monai_brainseg.errors import InputError
+from monai_brainseg.findings import ERROR, NOTE, WARNING, Finding
+from monai_brainseg.runs.memory import GIB, count_bytes
 
-GIB = 2**30
 # What a run writes besides its masks: weights, optimiser state and TensorBoard of the U-Net bundle are 0.3 GB.
 _DISK_LEAST, _DISK_ENOUGH = 64 * 2**20, GIB
 _MEMORY = Path("/proc/meminfo")
@@ -44,15 +44,15 @@ class Load:
     processes: int = 1
 
 
-def check_disk(folder: Path) -> Iterator[Advice]:
+def check_disk(folder: Path) -> Iterator[Finding]:
     """Yield what is to be said of the disk that ``folder``, which may not be there yet, will be written to."""
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not os.access(place, os.W_OK):
-        yield Advice(ERROR, folder, "cannot be written to", "choose another --output_dir, or change its permissions")
+        yield Finding(ERROR, folder, "cannot be written to", "choose another --output_dir, or change its permissions")
     free = shutil.disk_usage(place).free
     if free < _DISK_ENOUGH:
         level = ERROR if free < _DISK_LEAST else WARNING
-        yield Advice(level, folder, f"{free / 2**20:.0f} MiB of disk free", "free space, or choose another disk")
+        yield Finding(level, folder, f"{free / 2**20:.0f} MiB of disk free", "free space, or choose another disk")
 
 
 def find_memory() -> tuple[int, int] | None:
@@ -85,13 +85,13 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_gpu() -> Iterator[Advice]:
+def check_gpu() -> Iterator[Finding]:
     """Yield a warning where there is a GPU of NVIDIA that torch cannot use."""
     import torch
 
     if not torch.cuda.is_available() and Path("/proc/driver/nvidia/version").is_file():
         build = "is built for the CPU" if torch.version.cuda is None else f"is built for CUDA {torch.version.cuda}"
-        yield Advice(WARNING, "GPU", f"there is one, and this torch {build}", "install the build for your driver")
+        yield Finding(WARNING, "GPU", f"there is one, and this torch {build}", "install the build for your driver")
 
 
 def measure_load(items: Sequence[Item], settings: Mapping[str, Any]) -> Load:
@@ -113,8 +113,6 @@ def measure_load(items: Sequence[Item], settings: Mapping[str, Any]) -> Load:
 
 
 def _count_slice_bytes(item: Item) -> int:
-    from monai_brainseg.training.device_slices import count_bytes
-
     try:
         return count_bytes(item)
     except InputError:  # said by the check of the files
@@ -133,7 +131,7 @@ def _count_validation_bytes(file: Path, settings: Mapping[str, Any]) -> float:
     return float(voxels * _VALIDATION_BYTES + shape.prod())
 
 
-def check_memory(load: Load, step: float = 0.0) -> Iterator[Advice]:
+def check_memory(load: Load, step: float = 0.0) -> Iterator[Finding]:
     """Yield what is to be said of the memory that a training takes; ``step`` is what one step takes on the CPU."""
     import torch
 
@@ -142,16 +140,16 @@ def check_memory(load: Load, step: float = 0.0) -> Iterator[Advice]:
     free = torch.cuda.mem_get_info()[0] if on_gpu else None if memory is None else memory[0] / load.processes
     if free is not None and load.slices > free:
         what = f"the training slices take {load.slices / GIB:.1f} GiB and {free / GIB:.1f} GiB are free"
-        yield Advice(ERROR, "GPU" if on_gpu else "memory", what, f"give --slice_memory {0.5 * free / GIB:.2g}")
+        yield Finding(ERROR, "GPU" if on_gpu else "memory", what, f"give --slice_memory {0.5 * free / GIB:.2g}")
     need = (load.cache + max(BASE_BYTES, step) + (0 if on_gpu else load.slices)) * load.processes
     if memory is not None and need > memory[0]:
         what = f"a training takes about {need / GIB:.1f} GiB and {memory[0] / GIB:.1f} GiB are free"
-        yield Advice(
+        yield Finding(
             WARNING, "memory", what, "end other programs, or lower --slice_memory, --cache_num or --batch_size"
         )
 
 
-def check_start(output_dir: Path, items: Sequence[Item], settings: Mapping[str, Any]) -> list[Advice]:
+def check_start(output_dir: Path, items: Sequence[Item], settings: Mapping[str, Any]) -> list[Finding]:
     """Return what is cheap to find out when a training starts: disk and memory."""
     found = list(check_disk(output_dir))
     if items and "cache_num" in settings:
@@ -172,7 +170,7 @@ def describe(output_dir: Path) -> str:
     return f"{describe_machine()}, {threads} threads; {known}{disk / GIB:.1f} GiB of disk free"
 
 
-def check_files(items: Sequence[Item]) -> Iterator[Advice]:
+def check_files(items: Sequence[Item]) -> Iterator[Finding]:
     """Yield errors where the headers of a case's files disagree; voxels are not read, `brainseg check` does."""
     for item in items:
         shapes = {}
@@ -181,13 +179,13 @@ def check_files(items: Sequence[Item]) -> Iterator[Advice]:
                 shapes[file] = tuple(nib.load(file).shape[:3])
             except Exception as error:  # nibabel raises a dozen kinds
                 reason = " ".join(str(error).split())[:100]
-                yield Advice(ERROR, file, f"cannot be read ({reason})", "write it again by brainseg prepare")
+                yield Finding(ERROR, file, f"cannot be read ({reason})", "write it again by brainseg prepare")
         if len(set(shapes.values())) > 1:
             grids = ", ".join("x".join(map(str, shape)) for shape in shapes.values())
-            yield Advice(ERROR, item["label"], f"the files of {item['patient']} have {grids} voxels", "prepare again")
+            yield Finding(ERROR, item["label"], f"the files of {item['patient']} have {grids} voxels", "prepare again")
     listed = {Path(file).resolve() for item in items for file in (*item["image"], item["label"])}
     folders = {file.parent for file in listed}
     extra = sorted(file for folder in folders for file in folder.glob("*.nii.gz") if file.resolve() not in listed)
     if extra:
         what = f"{len(extra)} files beside those of the datalist are not in it, such as this"
-        yield Advice(NOTE, extra[0], what, "remove them, or write the folder again by brainseg prepare")
+        yield Finding(NOTE, extra[0], what, "remove them, or write the folder again by brainseg prepare")

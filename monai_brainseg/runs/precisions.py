@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from brainseg_unet_scripts.precision import Amp, choose_precision, is_native, name_precision, select_precision
 
-from monai_brainseg.runs.commands import read_command
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
+from monai_brainseg.runs.commands import read_command
 from monai_brainseg.weights.provenance import RECORD
 
 logger = logging.getLogger(__name__)
@@ -42,9 +42,9 @@ def resume_precision(amp: Amp, device: torch.device | str, output_dir: str, resu
     name, kind = name_precision(recorded), torch.device(device).type
     wanted = select_precision(amp, device)
     if amp != "auto" and (wanted == torch.float32) != (recorded == torch.float32):
-        raise InputError(f"--amp {amp}: {last} was trained in {name}; leave --amp out to go on in it, or {_ANEW}")
+        raise InputError(f"--amp {amp}", f"{last} was trained in {name}", f"leave --amp out to go on in it, or {_ANEW}")
     if recorded == torch.float16 and kind == "cpu":
-        raise InputError(f"{last}: was trained in float16, for which a CPU is no use; go on on a GPU, or {_ANEW}")
+        raise InputError(last, "was trained in float16, for which a CPU is no use", f"go on on a GPU, or {_ANEW}")
     if is_native(recorded, device):
         logger.info("precision: %s (as %s was trained)", name, last)
     else:

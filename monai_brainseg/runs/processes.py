@@ -132,7 +132,7 @@ def hold_folder(folder: Path) -> Iterator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise InputError(f"{folder}: another command is at work in it; wait for its end, or end it") from error
+            raise InputError(folder, "another command is at work in it", "wait for its end, or end it") from error
         yield descriptor
     finally:
         os.close(descriptor)

@@ -29,22 +29,26 @@ def check_shares(training: int, validation: int, batch_size: int) -> None:
     """
     if "WORLD_SIZE" not in os.environ:
         raise InputError(
-            "multi_gpu_train.yaml: needs processes that torchrun started; run "
-            "`torchrun --standalone --nproc_per_node=2 -m monai.bundle run ...`, or for one process leave it out"
+            "multi_gpu_train.yaml",
+            "needs processes that torchrun started",
+            "run `torchrun --standalone --nproc_per_node=2 -m monai.bundle run ...`, or for one process leave it out",
         )
     processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     most = min(training, validation)
     if processes > most:
         raise InputError(
-            f"{processes} processes: each needs patients of its own, and there are {training} to train on and "
-            f"{validation} to validate on; start at most {most}"
+            f"{processes} processes",
+            f"each needs patients of its own, and there are {training} to train on and {validation} to validate on",
+            f"start at most {most}",
         )
     if batch_size % processes:
         more = processes * (batch_size // processes + 1)
-        raise InputError(f"--batch_size {batch_size}: {processes} processes cannot share it evenly; give {more}")
+        raise InputError(f"--batch_size {batch_size}", f"{processes} processes cannot share it evenly", f"give {more}")
     if torch.cuda.is_available() and here > torch.cuda.device_count():
         raise InputError(
-            f"{here} processes: each needs a GPU, and there are {torch.cuda.device_count()}; start as many as those"
+            f"{here} processes",
+            f"each needs a GPU, and there are {torch.cuda.device_count()}",
+            "start as many as those",
         )
 
 
@@ -59,9 +63,9 @@ def read_share() -> tuple[int, int]:
     try:
         rank, processes = map(int, given.values())
     except ValueError as error:
-        raise InputError(f"{said}: must be whole numbers; unset both, or let RANK count from 0") from error
+        raise InputError(said, "must be whole numbers", "unset both, or let RANK count from 0") from error
     if not 0 <= rank < processes:
-        raise InputError(f"{said}: RANK goes from 0 to WORLD_SIZE - 1; mend them, as studies would be left out")
+        raise InputError(said, "RANK goes from 0 to WORLD_SIZE - 1", "mend them, as studies would be left out")
     return rank, processes
 
 

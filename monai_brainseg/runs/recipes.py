@@ -13,18 +13,14 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
+from monai_brainseg.errors import InputError
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.commands import MONAI_IDS, Command, check_command, load_config
-from monai_brainseg.errors import InputError
 
 # Those of the current folder, of this checkout, and those that come with the package; of these two the overlays too.
 _FOLDERS = (
     Path("configs/recipes"),
-    *(
-        place / "configs" / folder
-        for place in (Path(__file__).resolve().parent.parent, Path(__file__).parent)
-        for folder in ("recipes", "")
-    ),
+    *(place / "configs" / folder for place in Path(__file__).resolve().parents[2:0:-1] for folder in ("recipes", "")),
 )
 _EVALUATING = ".evaluate.yaml"
 # What decides how an image reaches the network in training; scoring it on other images would be worth nothing.
@@ -92,8 +88,9 @@ def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
         shared |= ConfigParser.load_config_file(companion)
     elif lost := [item for item in brought if item.lstrip("+").startswith(_READING) and item not in shared]:
         raise InputError(
-            f"{file}: '{lost[0]}' changes how images are read, and evaluate.yaml has no such id; say the same for "
-            f"evaluating in {companion.name}"
+            file,
+            f"'{lost[0]}' changes how images are read, and evaluate.yaml has no such id",
+            f"say the same for evaluating in {companion.name}",
         )
     return Recipe(file.stem, folder, file, shared)
 
@@ -111,7 +108,7 @@ def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Pat
     """
     recipe = read_recipe(name, bundle)
     if not checkpoints and {*load_config(recipe.file), *recipe.evaluating} - {"bundle_root"}:
-        raise InputError(f"recipe {recipe.name}: its weights are not the bundle's; name them by --checkpoint")
+        raise InputError(f"recipe {recipe.name}", "its weights are not the bundle's", "name them by --checkpoint")
     return recipe
 
 
@@ -162,7 +159,7 @@ def _find_file(name: str) -> Path:
     if Path(name).suffix in (".yaml", ".yml", ".json"):
         if Path(name).is_file():
             return Path(name)
-        raise InputError(f"{name}: no such recipe file; check the path")
+        raise InputError(name, "no such recipe file", "check the path")
     files = [file for folder in _FOLDERS for file in folder.glob("*.yaml") if not file.name.endswith(_EVALUATING)]
     for file in files:
         if file.stem == name:
@@ -170,7 +167,7 @@ def _find_file(name: str) -> Path:
     known = ", ".join(sorted({file.stem for file in files}))
     there = f"name the path of a YAML file or one of {known}"
     nothing = "recipes with a name are in the repository's configs; name the path of a YAML file"
-    raise InputError(f"{name}: no such recipe; {there if known else nothing}")
+    raise InputError(name, "no such recipe", there if known else nothing)
 
 
 def _choose_bundle(file: Path, own: str | None, given: str | Path | None) -> Path:
@@ -183,6 +180,8 @@ def _choose_bundle(file: Path, own: str | None, given: str | Path | None) -> Pat
     found = find_bundle(str(given), *configs)
     if own is not None and Path(own).resolve().name not in (found.name, found.resolve().name):
         raise InputError(
-            f"--bundle {given}: recipe {file.stem} is laid over {Path(own).name}; leave it out, or name another recipe"
+            f"--bundle {given}",
+            f"recipe {file.stem} is laid over {Path(own).name}",
+            "leave it out, or name another recipe",
         )
     return found

@@ -28,12 +28,16 @@ from brainseg_unet_scripts.encoders import find_imagenet_weights
 from brainseg_unet_scripts.errors import BundleError
 from monai.bundle import ConfigParser
 
-from monai_brainseg.runs.advice import ERROR
-from monai_brainseg.runs.commands import Command, check_command, count_given, read_command
+from monai_brainseg.data.splits import read_datalist, select_items
+from monai_brainseg.data.volumes import read_nifti
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
+from monai_brainseg.findings import ERROR
+from monai_brainseg.runs.commands import Command, check_command, count_given, read_command
 from monai_brainseg.runs.machine_checks import check_start
 from monai_brainseg.runs.processors import choose_threads, keep_freed_memory
+from monai_brainseg.runs.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
+from monai_brainseg.weights.checkpoints import read_checkpoint
 from monai_brainseg.weights.provenance import (
     RECORD,
     describe_checkpoint,
@@ -42,10 +46,6 @@ from monai_brainseg.weights.provenance import (
     list_versions,
     merge_checkpoints,
 )
-from monai_brainseg.runs.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
-from monai_brainseg.data.splits import read_datalist, select_items
-from monai_brainseg.data.volumes import read_nifti
-from monai_brainseg.weights.checkpoints import read_checkpoint
 
 # What a write ends with on a full disk, over a quota and at a limit; TensorBoard's names no file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -184,11 +184,11 @@ def _name_memory(error: BaseException) -> str | None:
 
 def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> None:
     if not Path(datalist).is_file():
-        raise InputError(f"{datalist}: not there; name a folder that `brainseg prepare` wrote by --dataset_dir")
+        raise InputError(datalist, "not there", "name a folder that `brainseg prepare` wrote by --dataset_dir")
     listed = read_datalist(Path(datalist))
     folds = {item["fold"] for item in listed["training"]}
     if fold not in (None, NO_FOLD) and (fold not in folds or len(folds) < 2):
-        raise InputError(f"{datalist}: has no patients in or none outside fold {fold}; it has folds {sorted(folds)}")
+        raise InputError(datalist, f"has no patients in or none outside fold {fold}", f"it has folds {sorted(folds)}")
     if batch_size is not None:
         validation = sum(item["fold"] == fold for item in listed["training"])
         training = len(listed["training"]) - validation
@@ -197,10 +197,10 @@ def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> 
 
 def _refuse_to_replace(output_dir: Path, fresh: bool, overwrite: bool) -> None:
     if overwrite and not fresh:
-        raise InputError("--resume True, --overwrite True: one goes on with a training, the other replaces it")
+        raise InputError("--resume True, --overwrite True", "one goes on with a training, the other replaces it")
     if fresh and not overwrite and (output_dir / "last.pt").exists():
         choices = "--resume True goes on with it, another --output_dir keeps it, --overwrite True replaces it"
-        raise InputError(f"{output_dir}: holds a training; {choices}")
+        raise InputError(output_dir, "holds a training", choices)
 
 
 def _check_machine(command: Command, output_dir: Path, datalist: Path | None) -> None:
@@ -211,10 +211,10 @@ def _check_machine(command: Command, output_dir: Path, datalist: Path | None) ->
     if isinstance(network, Mapping) and network.get("pretrained") in (True, "@pretrained") and config.get("pretrained"):
         find_imagenet_weights()
     items = [] if datalist is None else read_datalist(datalist, check_files=False)["training"]
-    for advice in check_start(output_dir, items, config.get()):
-        if advice.level == ERROR:
-            raise InputError(f"{advice.where}: {advice.what}; {advice.remedy}")
-        logging.getLogger(__name__).warning("%s", advice)
+    for finding in check_start(output_dir, items, config.get()):
+        if finding.level == ERROR:
+            raise finding.as_error()
+        logging.getLogger(__name__).warning("%s", finding)
 
 
 def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
@@ -226,9 +226,9 @@ def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
     found = {name: tuple(value.shape) for name, value in read_checkpoint(checkpoint)["model"].items()}
     for name, value in network.state_dict().items():
         if found.pop(name, None) != tuple(value.shape):
-            raise InputError(f"{checkpoint}: weights of another network; {name} should be {tuple(value.shape)}")
+            raise InputError(checkpoint, "weights of another network", f"{name} should be {tuple(value.shape)}")
     if found:
-        raise InputError(f"{checkpoint}: weights of another network; it has {next(iter(found))} and this one does not")
+        raise InputError(checkpoint, "weights of another network", f"it has {next(iter(found))} and this one does not")
 
 
 def _describe_weights(

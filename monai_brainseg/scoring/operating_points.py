@@ -18,6 +18,7 @@ import numpy as np
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.scoring.intervals import Sample, estimate, summarise_values
+from monai_brainseg.scoring.patients import PatientScores
 from monai_brainseg.scoring.probabilities import (
     BINS,
     THRESHOLDS,
@@ -27,7 +28,6 @@ from monai_brainseg.scoring.probabilities import (
     precision_recall,
     score_thresholds,
 )
-from monai_brainseg.scoring.patients import PatientScores
 
 # What each point is the best of: the beta of its F-beta, and that in words.
 POINTS = {"balanced": (1.0, "highest mean per-patient Dice"), "recall": (2.0, "highest mean per-patient F2")}
@@ -120,22 +120,23 @@ def read_points(file: Path) -> ChosenPoints:
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); {_REMEDY}") from error
+        raise InputError(file, f"cannot be read ({error.strerror})", _REMEDY) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: is no JSON; {_REMEDY}") from error
+        raise InputError(file, "is no JSON", _REMEDY) from error
     try:
         thresholds = {name: float(summary["operating_points"][name]["threshold"]) for name in POINTS}
         chosen = summary["protocol"]["operating_points"]
         fold, patients, origin = chosen["fold"], list(chosen["patients"]), chosen["file"] or str(file)
         seen = summary.get("provenance", {}).get("state") == "seen"
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file}: holds no operating points; {_REMEDY}") from error
+        raise InputError(file, "holds no operating points", _REMEDY) from error
     if not all(0 < threshold < 1 for threshold in thresholds.values()):
-        raise InputError(f"{file}: has operating points outside 0 to 1; {_REMEDY}")
+        raise InputError(file, "has operating points outside 0 to 1", _REMEDY)
     if seen:
         raise InputError(
-            f"{file}: its operating points were chosen on patients that the weights had seen, on whom every threshold "
-            "does well; predict each fold with weights of the others"
+            file,
+            "its operating points were chosen on patients that the weights had seen, on whom every threshold does well",
+            "predict each fold with weights of the others",
         )
     return ChosenPoints(thresholds, {"file": origin, "fold": fold, "patients": patients})
 
@@ -149,8 +150,9 @@ def check_unused(points: ChosenPoints, patients: Sequence[str]) -> None:
     shared = sorted(set(points.chosen_on["patients"]) & set(patients))
     if shared:
         raise InputError(
-            f"{points.chosen_on['file']}: its operating points were chosen on {len(shared)} of the patients to score, "
-            f"such as {shared[0]}; choose them on others"
+            points.chosen_on["file"],
+            f"its operating points were chosen on {len(shared)} of the patients to score, such as {shared[0]}",
+            "choose them on others",
         )
 
 

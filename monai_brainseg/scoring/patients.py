@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from monai_brainseg.scoring import metrics
-from monai_brainseg.errors import InputError
-from monai_brainseg.scoring.metrics import Counts, Lesions, Mask
-from monai_brainseg.scoring.probabilities import Histogram, count_bins, count_no_map
 from monai_brainseg.data.splits import Item
 from monai_brainseg.data.volumes import Volume, read_nifti
+from monai_brainseg.errors import InputError
+from monai_brainseg.scoring import metrics
+from monai_brainseg.scoring.metrics import Counts, Lesions, Mask
+from monai_brainseg.scoring.probabilities import Histogram, count_bins, count_no_map
 
 OVERLAPS = ("dice", "iou", "precision", "recall", "specificity")
 
@@ -167,11 +167,11 @@ def find_predictions(patient: str, predictions: Path) -> tuple[Path, Path]:
 def _to_mask(volume: Volume, path: Path) -> Mask:
     """Return tumour as true."""
     if volume.voxels.ndim != 3:
-        raise InputError(f"{path}: has {volume.voxels.ndim} dimensions where a mask has 3; save one label map")
+        raise InputError(path, f"has {volume.voxels.ndim} dimensions where a mask has 3", "save one label map")
     mask: Mask = volume.voxels == 1
     other = volume.voxels[~mask & (volume.voxels != 0)]
     if other.size:
-        raise InputError(f"{path}: holds the label {other[0]:g}; a mask holds 0 (background) and 1 (tumour) alone")
+        raise InputError(path, f"holds the label {other[0]:g}", "a mask holds 0 (background) and 1 (tumour) alone")
     return mask
 
 
@@ -179,10 +179,10 @@ def _read_on_grid(path: Path, truth: Volume, truth_file: Path) -> Volume:
     volume = read_nifti(path)
     if volume.voxels.shape != truth.voxels.shape:
         found, due = ("x".join(map(str, array.shape)) for array in (volume.voxels, truth.voxels))
-        raise InputError(f"{path}: has {found} voxels where {truth_file} has {due}; {_REGRID}")
+        raise InputError(path, f"has {found} voxels where {truth_file} has {due}", _REGRID)
     apart = float(np.abs(volume.affine - truth.affine).max())
     if apart > _AFFINE_TOLERANCE_MM:
-        raise InputError(f"{path}: its affine differs from that of {truth_file} by up to {apart:.3g}; {_REGRID}")
+        raise InputError(path, f"its affine differs from that of {truth_file} by up to {apart:.3g}", _REGRID)
     return volume
 
 
@@ -191,5 +191,5 @@ def _find_peaks(probability: Volume, path: Path) -> tuple[float, ...]:
     voxels = probability.voxels
     # Written so that NaN is refused too.
     if not (voxels.min() >= 0 and voxels.max() <= 1):
-        raise InputError(f"{path}: holds values outside 0 to 1; save the tumour's probability, or remove the file")
+        raise InputError(path, "holds values outside 0 to 1", "save the tumour's probability, or remove the file")
     return tuple(voxels.max(axis=(0, 1)).astype(float).tolist())

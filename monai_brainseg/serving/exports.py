@@ -11,12 +11,12 @@ from pathlib import Path
 
 from monai.bundle import ConfigParser, ckpt_export
 
-from monai_brainseg.runs.bundle_folders import find_bundle
-from monai_brainseg.prediction.engines import check_packages, explain_failure, write_onnx
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
-from monai_brainseg.serving.model_zoo import write_archive
+from monai_brainseg.prediction.engines import check_packages, explain_failure, write_onnx
 from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.runs.bundle_folders import find_bundle
+from monai_brainseg.serving.model_zoo import write_archive
 from monai_brainseg.weights.checkpoints import write_half_precision
 
 _METADATA = Path("configs") / "metadata.json"
@@ -40,9 +40,9 @@ def export(form: str, bundle: str, checkpoint: Path | None, output: Path) -> Non
     folder = find_bundle(bundle, "inference.yaml")
     weights = checkpoint or folder / "models" / "model.pt"
     if output.exists() and weights.exists() and output.samefile(weights):
-        raise InputError(f"{output}: is the file itself, which would be lost; name another --output")
+        raise InputError(output, "is the file itself, which would be lost", "name another --output")
     if output.is_dir():
-        raise InputError(f"{output}: is a folder; name a file by --output")
+        raise InputError(output, "is a folder", "name a file by --output")
     with _hush_exporters():
         FORMS[form](folder, weights, output)
 
@@ -55,7 +55,7 @@ def _export_torchscript(bundle: Path, weights: Path, output: Path) -> None:
     """Write by MONAI's own export; the file holds the metadata and the config too."""
     load_network(bundle, [weights])  # refuses what MONAI would load in part
     if output.suffix != ".ts":  # MONAI adds it where there is none
-        raise InputError(f"{output}: a TorchScript file is named .ts; name another --output")
+        raise InputError(output, "a TorchScript file is named .ts", "name another --output")
     with write_beside(output) as unfinished, explain_failure(bundle, "TorchScript", _REMEDY):
         ckpt_export(
             net_id="network_def",

@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
+from monai_brainseg.errors import InputError
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.commands import load_config
-from monai_brainseg.errors import InputError
-from monai_brainseg.serving.label_contract import check_contract
 from monai_brainseg.runs.recipes import Recipe, lay_over, read_trained, select_inference
+from monai_brainseg.serving.label_contract import check_contract
 from monai_brainseg.weights.checkpoints import read_checkpoint
 
 # The server trains in place: weights are written where it looks for them, all else beside them. It goes on from trained
@@ -59,7 +59,7 @@ def install(
     _check_app(app)
     for option, value in (("--checkpoint", checkpoint), ("--recipe", recipe)):
         if value is not None and len(bundles) > 1:
-            raise InputError(f"{option} {value}: of which bundle? Install one at a time with {option}")
+            raise InputError(f"{option} {value}", f"of which bundle? Install one at a time with {option}")
     overlay = None
     if recipe is None:
         sources = [find_bundle(bundle, "train.yaml", "inference.yaml") for bundle in bundles or [DEFAULT]]
@@ -70,8 +70,9 @@ def install(
     for name in names:
         if (app / "model" / name).exists() and not overwrite:
             raise InputError(
-                f"{app / 'model' / name}: is there, perhaps with weights that the server trained; replace it by "
-                "--overwrite"
+                app / "model" / name,
+                "is there, perhaps with weights that the server trained",
+                "replace it by --overwrite",
             )
     for source, name in zip(sources, names, strict=True):
         _copy_bundle(source, app / "model" / name, checkpoint, overlay)
@@ -89,11 +90,12 @@ def _check_app(app: Path) -> None:
     main = app / "main.py"
     if not main.is_file() or "BundleInferTask" not in main.read_text():
         raise InputError(
-            f"{app}: no MONAI Label bundle app; make one by `monailabel apps --download --name monaibundle --output "
-            "apps` and name apps/monaibundle"
+            app,
+            "no MONAI Label bundle app",
+            "make one by `monailabel apps --download --name monaibundle --output apps` and name apps/monaibundle",
         )
     if re.search(r"\s", str(app.resolve())):
-        raise InputError(f"{app.resolve()}: MONAI Label's launcher cannot take a path with spaces; move the app")
+        raise InputError(app.resolve(), "MONAI Label's launcher cannot take a path with spaces", "move the app")
 
 
 def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Recipe | None) -> None:
@@ -110,7 +112,7 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Re
         train.write_text(adapt_config(train.read_text()))
         if findings := check_contract(copy):
             said = "; ".join(map(str, findings)).replace(str(copy / "models" / "model.pt"), str(weights))
-            raise InputError(said.replace(str(copy), str(source)))
+            raise InputError(source, said.replace(str(copy), str(source)))
         if target.exists():
             target.rename(Path(folder) / "replaced")
         copy.rename(target)
@@ -143,6 +145,6 @@ def adapt_config(text: str) -> str:
     for name, value in SERVED.items():
         line = re.compile(rf"^{name}: .*?( #.*)?$", re.MULTILINE)
         if (count := len(line.findall(text))) != 1:
-            raise InputError(f"train.yaml: has {count} lines '{name}: …' where the server needs one")
+            raise InputError("train.yaml", f"has {count} lines '{name}: …' where the server needs one")
         text = line.sub(rf"{name}: {value}\1", text)
     return text

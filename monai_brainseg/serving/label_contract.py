@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.serving.plain_networks import make_network, read_network
+from monai_brainseg.findings import ERROR, Finding
 from monai_brainseg.runs.starts import check_checkpoint
+from monai_brainseg.serving.plain_networks import make_network, read_network
 
 _TASKS = ("deepedit", "deepgrow", "detection", "classification")  # a folder's name with one of these makes it that task
 _INFERENCE = ("device", "network_def", "preprocessing", "inferer", "postprocessing")
@@ -26,26 +26,7 @@ _LISTS = ("train::dataset::data", "validate::dataset::data")
 _MODELS = "$@bundle_root + '/models'"
 
 
-@dataclass(frozen=True)
-class Breach:
-    """Something that the server could not work with.
-
-    Attributes:
-        file: where.
-        problem: what is wrong, and what the server would make of it.
-        remedy: what to do.
-    """
-
-    file: Path
-    problem: str
-    remedy: str
-
-    def __str__(self) -> str:
-        """Say it in one line, as errors are."""
-        return f"{self.file}: {self.problem}; {self.remedy}"
-
-
-def check_contract(bundle: Path, *, served: bool = True, trusted: bool = True) -> list[Breach]:
+def check_contract(bundle: Path, *, served: bool = True, trusted: bool = True) -> list[Finding]:
     """Return what keeps a MONAI Label server from serving and training a bundle.
 
     Args:
@@ -64,22 +45,23 @@ def check_contract(bundle: Path, *, served: bool = True, trusted: bool = True) -
     ]
 
 
-def _check_name(bundle: Path) -> Iterator[Breach]:
+def _check_name(bundle: Path) -> Iterator[Finding]:
     name = bundle.resolve().name
     if re.search(r"[\s,]", name):
-        yield Breach(bundle, "the server's launcher splits names at spaces and commas", "rename the folder")
+        yield Finding(ERROR, bundle, "the server's launcher splits names at spaces and commas", "rename the folder")
     for task in _TASKS:
         if task in name.lower():
-            yield Breach(bundle, f"'{task}' in a folder's name makes it a {task} task", "rename the folder")
+            yield Finding(ERROR, bundle, f"'{task}' in a folder's name makes it a {task} task", "rename the folder")
 
 
-def _check_metadata(file: Path) -> Iterator[Breach]:
+def _check_metadata(file: Path) -> Iterator[Finding]:
     try:
         formats = json.loads(file.read_text())["network_data_format"]
         first = {part: next(iter(formats[part])) for part in ("inputs", "outputs")}
         labels = list(formats["outputs"][first["outputs"]].get("channel_def", {}).values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        yield Breach(
+        yield Finding(
+            ERROR,
             file,
             f"gives no network_data_format with inputs and outputs ({type(error).__name__})",
             "write them, as JSON",
@@ -87,28 +69,32 @@ def _check_metadata(file: Path) -> Iterator[Breach]:
         return
     for part, name in (("inputs", "image"), ("outputs", "pred")):
         if first[part] != name:
-            yield Breach(file, f"'{first[part]}' comes first in network_data_format's {part}", f"put '{name}' first")
+            yield Finding(
+                ERROR, file, f"'{first[part]}' comes first in network_data_format's {part}", f"put '{name}' first"
+            )
     if not [label for label in labels if label.lower() != "background"]:
-        yield Breach(file, "its channel_def of 'pred' names no label, so there is nothing to draw", "name each channel")
+        yield Finding(
+            ERROR, file, "its channel_def of 'pred' names no label, so there is nothing to draw", "name each channel"
+        )
 
 
-def _load(file: Path) -> tuple[dict[str, Any] | None, list[Breach]]:
+def _load(file: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
     """Read ``file``, or JSON in its place."""
     found = [path for path in (file.with_suffix(".json"), file) if path.is_file()]
     if not found:
         short = file.with_suffix(".yml")
         remedy = f"rename {short.name}" if short.is_file() else "add it"
-        return None, [Breach(file, "not there, and the server looks for this name or .json alone", remedy)]
+        return None, [Finding(ERROR, file, "not there, and the server looks for this name or .json alone", remedy)]
     try:
         return ConfigParser.load_config_file(found[0]), []
     except Exception as error:  # what YAML and JSON readers raise has no common base
-        return None, [Breach(found[0], f"cannot be read ({' '.join(str(error).split())})", "mend it")]
+        return None, [Finding(ERROR, found[0], f"cannot be read ({' '.join(str(error).split())})", "mend it")]
 
 
-def _miss(file: Path, config: ConfigParser, ids: tuple[str, ...]) -> Iterator[Breach]:
+def _miss(file: Path, config: ConfigParser, ids: tuple[str, ...]) -> Iterator[Finding]:
     for name in ids:
         if name not in config:
-            yield Breach(file, f"has no '{name}'", "add it: the server asks for it by this id")
+            yield Finding(ERROR, file, f"has no '{name}'", "add it: the server asks for it by this id")
 
 
 def _list_transforms(config: ConfigParser, name: str) -> list[Any]:
@@ -124,7 +110,7 @@ def _is(entry: Any, target: str, key: str) -> bool:
     return key in named and str(entry.get("_target_", "")).rpartition(".")[2] == target
 
 
-def _check_inference(bundle: Path) -> Iterator[Breach]:
+def _check_inference(bundle: Path) -> Iterator[Finding]:
     file = bundle / "configs" / "inference.yaml"
     content, problems = _load(file)
     yield from problems
@@ -134,29 +120,34 @@ def _check_inference(bundle: Path) -> Iterator[Breach]:
     yield from _miss(file, config, _INFERENCE)
     before, after = (_list_transforms(config, name) for name in ("preprocessing", "postprocessing"))
     if not any(_is(entry, "LoadImaged", "image") for entry in before):
-        yield Breach(
-            file, "preprocessing has no LoadImaged of 'image'", "the server gives a file's name under that key"
+        yield Finding(
+            ERROR, file, "preprocessing has no LoadImaged of 'image'", "the server gives a file's name under that key"
         )
     if any(_is(entry, "Spacingd", "image") for entry in before):
-        yield Breach(
+        yield Finding(
+            ERROR,
             file,
             "Spacingd of 'image' trips over the server's own 'image_path'",
             "resample by SpatialResampled, or under another key",
         )
     if not any(_is(entry, "Invertd", "pred") for entry in after):
-        yield Breach(
-            file, "postprocessing has no Invertd of 'pred': masks would lie on another grid than the image", "add it"
+        yield Finding(
+            ERROR,
+            file,
+            "postprocessing has no Invertd of 'pred': masks would lie on another grid than the image",
+            "add it",
         )
     kept = [entry for entry in after if not str(entry).count("SaveImaged")]  # the server takes these out
     if not kept or not _is(kept[-1], "CastToTyped", "pred") or "uint8" not in str(kept[-1].get("dtype")):
-        yield Breach(
+        yield Finding(
+            ERROR,
             file,
             "postprocessing does not end (but for SaveImaged) in CastToTyped of 'pred' to uint8",
             "add it: viewers refuse masks of another type",
         )
 
 
-def _check_training(bundle: Path, served: bool) -> Iterator[Breach]:
+def _check_training(bundle: Path, served: bool) -> Iterator[Finding]:
     file = bundle / "configs" / "train.yaml"
     content, problems = _load(file)
     yield from problems
@@ -166,44 +157,53 @@ def _check_training(bundle: Path, served: bool) -> Iterator[Breach]:
     yield from _miss(file, config, (*_TRAINING, *_LISTS))
     handlers = config.get("train::handlers", None)
     if not isinstance(handlers, list) or not all(isinstance(handler, Mapping) for handler in handlers):
-        yield Breach(
+        yield Finding(
+            ERROR,
             file,
             "train::handlers is no plain list, into which the server puts the loader of its weights",
             "write the handlers out there",
         )
     if served and config.get("ckpt_dir") != _MODELS:
-        yield Breach(
+        yield Finding(
+            ERROR,
             file,
             "ckpt_dir is not the models folder of the copy: what the server trains would not be what it serves",
             f"ckpt_dir: {_MODELS}, or put the bundle there by `brainseg label install`",
         )
 
 
-def _check_overlay(file: Path) -> Iterator[Breach]:
+def _check_overlay(file: Path) -> Iterator[Finding]:
     if not file.is_file():
         return
     content, problems = _load(file)
     yield from problems
     for name in content or {}:
         if re.match(r"\+?train(::|#)handlers(::|#)\d", name):
-            yield Breach(
+            yield Finding(
+                ERROR,
                 file,
                 f"'{name}' counts handlers, and the server puts one before them",
                 "refer to an id in train.yaml instead",
             )
 
 
-def _check_weights(bundle: Path, trusted: bool) -> Iterator[Breach]:
+def _check_weights(bundle: Path, trusted: bool) -> Iterator[Finding]:
     models = bundle / "models"
     others = [file.name for file in sorted(models.glob("*.pt")) if file.name != "model.pt"]
     if others:
-        yield Breach(
-            models / others[0], "the server offers every .pt, and takes the one of the shortest name", "move it away"
+        yield Finding(
+            ERROR,
+            models / others[0],
+            "the server offers every .pt, and takes the one of the shortest name",
+            "move it away",
         )
     if not (models / "model.pt").is_file():
         if not (models / "model.ts").is_file():
-            yield Breach(
-                models / "model.pt", "not there, so the server leaves the bundle out", "give weights by --checkpoint"
+            yield Finding(
+                ERROR,
+                models / "model.pt",
+                "not there, so the server leaves the bundle out",
+                "give weights by --checkpoint",
             )
         return
     content, _ = _load(bundle / "configs" / "inference.yaml")
@@ -218,10 +218,10 @@ def _check_weights(bundle: Path, trusted: bool) -> Iterator[Breach]:
         )
     except Exception as error:  # whatever a network of somebody's raises
         reason = " ".join(str(error.__cause__ or error).split())[:120]
-        yield Breach(bundle / "configs" / "inference.yaml", f"network_def cannot be made ({reason})", "mend it")
+        yield Finding(ERROR, bundle / "configs" / "inference.yaml", f"network_def cannot be made ({reason})", "mend it")
         return
     try:
         check_checkpoint(models / "model.pt", made)
     except InputError as error:
-        where, _, problem = str(error).partition(": ")
-        yield Breach(Path(where), f"{problem} (the server would serve random ones)", "give others by --checkpoint")
+        remedy = "give others by --checkpoint: the server would serve random ones"
+        yield Finding(ERROR, error.where, error.what, remedy)

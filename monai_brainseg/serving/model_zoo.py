@@ -15,17 +15,18 @@ import tempfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser, ckpt_export, create_workflow, verify_net_in_out
 
-from monai_brainseg.runs.commands import load_config
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
-from monai_brainseg.serving.label_contract import Breach
+from monai_brainseg.findings import ERROR, Finding
 from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.runs.commands import load_config
 from monai_brainseg.weights.checkpoints import SEEN, read_checkpoint
 
 _MOST_MIB = 25  # a file of the zoo's repository; larger ones are listed as downloads in large_files.yml
@@ -65,8 +66,11 @@ def write_archive(bundle: Path, weights: Path, output: Path) -> None:
             str(folder / "configs" / "inference.json"),
             indent=2,
         )
-        if breaches := check_zoo_form(folder):
-            raise InputError("; ".join(map(str, breaches)).replace(str(folder), str(bundle)))
+        if findings := check_zoo_form(folder):
+            first, *others = (
+                replace(found, where=str(found.where).replace(str(folder), str(bundle))) for found in findings
+            )
+            raise InputError(first.where, "; ".join([first.what, first.remedy, *map(str, others)]))
         with write_beside(output) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(path for path in folder.rglob("*") if path.is_file()):
                 # Without the time of writing, so that the same bundle gives the same bytes.
@@ -91,13 +95,13 @@ def _write_weights(weights: Path, file: Path) -> None:
         file.with_name(SEEN).write_text(json.dumps({"sha256": digest, "seen": seen}, indent=1) + "\n")
 
 
-def check_zoo_form(folder: Path) -> list[Breach]:
+def check_zoo_form(folder: Path) -> list[Finding]:
     """Return what of a bundle in the zoo's form the zoo's CI would refuse; an empty list is a pass."""
-    breaches = [*check_form(folder, weights=True), *_check_sizes(folder)]
-    return breaches or [*_check_properties(folder), *_check_network(folder)]
+    findings = [*check_form(folder, weights=True), *_check_sizes(folder)]
+    return findings or [*_check_properties(folder), *_check_network(folder)]
 
 
-def check_form(folder: Path, *, weights: bool) -> Iterator[Breach]:
+def check_form(folder: Path, *, weights: bool) -> Iterator[Finding]:
     """Yield the files, keys of the metadata and ids that the zoo asks for and a bundle lacks; no code of it is run.
 
     Args:
@@ -106,7 +110,7 @@ def check_form(folder: Path, *, weights: bool) -> Iterator[Breach]:
     """
     for name in (*_FILES, _WEIGHTS) if weights else _FILES:
         if not _find_config(folder / name).is_file():
-            yield Breach(folder / name, "not there, and the zoo asks for it", "add it")
+            yield Finding(ERROR, folder / name, "not there, and the zoo asks for it", "add it")
     yield from _check_metadata(folder / "configs" / "metadata.json")
     yield from _check_ids(_find_config(folder / "configs" / "inference.yaml"))
 
@@ -116,7 +120,7 @@ def _find_config(file: Path) -> Path:
     return file.with_suffix(".json") if file.suffix == ".yaml" and not file.is_file() else file
 
 
-def _check_sizes(folder: Path) -> Iterator[Breach]:
+def _check_sizes(folder: Path) -> Iterator[Finding]:
     listed = folder / "large_files.yml"
     downloads = ConfigParser.load_config_file(listed)["large_files"] if listed.is_file() else []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -124,7 +128,8 @@ def _check_sizes(folder: Path) -> Iterator[Breach]:
         if file.stat().st_size > _MOST_MIB * 2**20 and not elsewhere:
             size = file.stat().st_size / 2**20
             what = f"has {size:.0f} MiB and the zoo takes {_MOST_MIB}"
-            yield Breach(
+            yield Finding(
+                ERROR,
                 file,
                 what,
                 "put it where it can be downloaded and list it in large_files.yml beside configs/, as `large_files: "
@@ -132,31 +137,31 @@ def _check_sizes(folder: Path) -> Iterator[Breach]:
             )
 
 
-def _check_metadata(file: Path) -> Iterator[Breach]:
+def _check_metadata(file: Path) -> Iterator[Finding]:
     try:
         metadata: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         changelog, number = dict(metadata.get("changelog") or {}), str(metadata.get("version"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        yield Breach(file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
+        yield Finding(ERROR, file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
         return
     for key in _KEYS:
         if key not in metadata:
-            yield Breach(file, f"has no '{key}', which the zoo asks for", "add it")
+            yield Finding(ERROR, file, f"has no '{key}', which the zoo asks for", "add it")
     if number not in changelog:
-        yield Breach(file, f"version {number} is not in its changelog", "say there what is new")
+        yield Finding(ERROR, file, f"version {number} is not in its changelog", "say there what is new")
 
 
-def _check_ids(file: Path) -> Iterator[Breach]:
+def _check_ids(file: Path) -> Iterator[Finding]:
     try:
         config = load_config(file)
     except (InputError, OSError):
         return  # said by what reads it
     for key in _INFERENCE_KEYS:
         if key not in config:
-            yield Breach(file, f"has no '{key}'", "add it: the zoo asks for it by this id")
+            yield Finding(ERROR, file, f"has no '{key}'", "add it: the zoo asks for it by this id")
 
 
-def _check_properties(folder: Path) -> Iterator[Breach]:
+def _check_properties(folder: Path) -> Iterator[Finding]:
     """Ask for the properties that MONAI does."""
     file = _find_config(folder / "configs" / "inference.yaml")
     workflow = create_workflow(
@@ -167,10 +172,10 @@ def _check_properties(folder: Path) -> Iterator[Breach]:
         meta_file=str(folder / "configs" / "metadata.json"),
     )
     if missing := workflow.check_properties():
-        yield Breach(file, f"lacks the properties {', '.join(map(str, missing))}", "add them")
+        yield Finding(ERROR, file, f"lacks the properties {', '.join(map(str, missing))}", "add them")
 
 
-def _check_network(folder: Path) -> Iterator[Breach]:
+def _check_network(folder: Path) -> Iterator[Finding]:
     """Let MONAI feed the network what the metadata promises, and turn its weights into TorchScript."""
     known = {
         "net_id": "network_def",
@@ -183,14 +188,14 @@ def _check_network(folder: Path) -> Iterator[Breach]:
         verify_net_in_out(**known, device="cpu", n=4)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
-        yield Breach(
-            Path(known["meta_file"]), f"the network is not what it says ({reason})", "mend network_data_format"
+        yield Finding(
+            ERROR, Path(known["meta_file"]), f"the network is not what it says ({reason})", "mend network_data_format"
         )
     try:
         with tempfile.TemporaryDirectory() as temporary:
             ckpt_export(**known, ckpt_file=str(weights), filepath=str(Path(temporary) / "verified.ts"))
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
-        yield Breach(
-            weights, f"cannot be made TorchScript ({reason})", "write the network so that torch.jit.script can"
+        yield Finding(
+            ERROR, weights, f"cannot be made TorchScript ({reason})", "write the network so that torch.jit.script can"
         )

@@ -10,16 +10,16 @@ import builtins
 import inspect
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from brainseg_unet_scripts.encoders import register_efficientnet_lite0
-from monai.bundle import ConfigParser
+from monai.bundle import ComponentLocator, ConfigParser
 
-from monai_brainseg.training import networks
-from monai_brainseg.serving.bundle_code import make_locator
 from monai_brainseg.errors import InputError
+from monai_brainseg.training import networks
 
 _PLACES = ("monai.networks.nets", "monai.networks.blocks", "monai_brainseg.training.networks", "torch.nn.modules")
 _LOADING = ("pretrain", "weights", "url", "path", "file")  # arguments by which a network loads or fetches something
@@ -74,7 +74,7 @@ def _put_in(value: Any, config: Mapping[str, Any], above: tuple[str, ...]) -> An
         return [_put_in(each, config, above) for each in value]
     if isinstance(value, str) and value.startswith("@"):
         if value[1:] in above:
-            raise InputError(f"network_def: '{value}' leads around; give a value")
+            raise InputError("network_def", f"'{value}' leads around", "give a value")
         return _put_in(_look_up(value[1:], config), config, (*above, value[1:]))
     return value
 
@@ -91,7 +91,7 @@ def _look_up(name: str, config: Mapping[str, Any]) -> Any:
         elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
             found = found[int(part)]
         else:
-            raise InputError(f"network_def: '@{name}' is no id; mend the reference")
+            raise InputError("network_def", f"'@{name}' is no id", "mend the reference")
     return found
 
 
@@ -129,10 +129,16 @@ def _check_component(definition: Mapping[str, Any]) -> None:
             raise _OtherCodeError(f"{target}: {key}")
 
 
+@lru_cache(maxsize=1)
+def _make_locator() -> ComponentLocator:
+    """Return the names of MONAI's classes, which take a while to gather."""
+    return ComponentLocator()
+
+
 def _find_class(target: str) -> type[torch.nn.Module] | None:
     """Return the network class that MONAI would make; None where there is nothing of the name, which it says."""
     if "." not in target:
-        found = make_locator().get_component_module_name(target)
+        found = _make_locator().get_component_module_name(target)
         module = found[0] if isinstance(found, list) else found
         if module is None:
             if not target.isidentifier() or hasattr(builtins, target) or find_spec(target) is not None:

@@ -16,14 +16,15 @@ from typing import Any
 
 from monai_brainseg import __version__
 from monai_brainseg.data.cases import Case, examine_each
-from monai_brainseg.survey.findings import REMEDIES, find_problems, name_part
 from monai_brainseg.data.layouts import Found, find_cases
 from monai_brainseg.data.prepare import check_reading
-from monai_brainseg.survey.profiles import PERCENTILES, Profile, profile_case
 from monai_brainseg.data.splits import Item, read_datalist
-from monai_brainseg.survey.figures import Survey, describe_survey, make_rows, summarise_survey
-from monai_brainseg.survey.page import make_survey_page
 from monai_brainseg.data.volumes import SEQUENCES, unwritable, write_whole
+from monai_brainseg.errors import InputError
+from monai_brainseg.survey.figures import Survey, describe_survey, make_rows, summarise_survey
+from monai_brainseg.survey.findings import REMEDIES, find_problems, name_part
+from monai_brainseg.survey.page import make_survey_page
+from monai_brainseg.survey.profiles import PERCENTILES, Profile, profile_case
 
 _NAMED = 3
 
@@ -82,8 +83,8 @@ def _find_items(items: Mapping[str, Item]) -> Found:
             subject, site = item.get("subject", patient), item.get("site", "unknown")
             found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),)))
         else:
-            wrong = f"{patient}: has {len(files)} images in the datalist, not FLAIR or {', '.join(SEQUENCES)}"
-            found.bad[patient] = f"{wrong}; write it again by brainseg prepare"
+            what = f"has {len(files)} images in the datalist, not FLAIR or {', '.join(SEQUENCES)}"
+            found.bad[patient] = InputError(patient, what, "write it again by brainseg prepare")
     return found
 
 
@@ -104,7 +105,7 @@ def _survey(source: Path, found: Found, items: Mapping[str, Item], tumor_labels:
         if isinstance(result, Profile):
             profiles.append(result)
         else:
-            found.bad[case.patient] = str(result)
+            found.bad[case.patient] = result
     parts = {patient: name_part(item) for patient, item in items.items()}
     left_out = {reason: names for reason, names in found.left_out.items() if names}
     return Survey(source, found.layout, profiles, parts, find_problems(profiles, items), found.bad, left_out)
@@ -128,13 +129,13 @@ def _list_findings(survey: Survey) -> Iterable[str]:
     for kind, group in groupby(survey.findings, key=lambda finding: finding.kind):
         findings = list(group)
         yield f"look at: {kind} ({len(findings)}): {REMEDIES[kind]}"
-        yield from (f"  {finding.file}: {finding.problem}" for finding in findings[:_NAMED])
+        yield from (f"  {finding.where}: {finding.what}" for finding in findings[:_NAMED])
         if len(findings) > _NAMED:
             yield f"  and {len(findings) - _NAMED} more"
     for reason, names in survey.left_out.items():
         yield f"not used: {len(names)} that {reason}: {', '.join(names[:_NAMED])}{' ...' * (len(names) > _NAMED)}"
-    for patient, message in sorted(survey.bad.items()):
-        yield f"bad: {patient}: {message}"
+    for patient, error in sorted(survey.bad.items()):
+        yield f"bad: {patient}: {error}"
 
 
 def _record(survey: Survey) -> dict[str, Any]:
@@ -146,10 +147,10 @@ def _record(survey: Survey) -> dict[str, Any]:
         "percentiles": PERCENTILES,
         "patients": [_record_patient(profile, survey.parts) for profile in survey.profiles],
         "findings": [
-            {"patient": f.patient, "file": str(f.file), "kind": f.kind, "problem": f.problem, "remedy": f.remedy}
+            {"patient": f.patient, "file": str(f.where), "kind": f.kind, "problem": f.what, "remedy": f.remedy}
             for f in survey.findings
         ],
-        "bad": dict(sorted(survey.bad.items())),
+        "bad": {patient: str(error) for patient, error in sorted(survey.bad.items())},
         "left_out": survey.left_out,
     }
 

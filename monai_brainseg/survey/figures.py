@@ -9,10 +9,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from monai_brainseg.survey.findings import Finding
-from monai_brainseg.reporting.pages import format_number
-from monai_brainseg.survey.profiles import Profile
 from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.errors import InputError
+from monai_brainseg.reporting.pages import format_number
+from monai_brainseg.survey.findings import PatientFinding
+from monai_brainseg.survey.profiles import Profile
 
 _HEADINGS = ("patient", "site", "part", "voxels", "mm", "axes", "sequences", "FLAIR 1-99 %", "tumour", "ml", "slices")
 
@@ -27,7 +28,7 @@ class Survey:
         profiles: its patients, sorted by name.
         parts: of each patient of a prepared data set, the part of the split.
         findings: what to look at, the gravest first.
-        bad: for each patient that cannot be used, why, in one line.
+        bad: for each patient that cannot be used, why.
         left_out: files that are not used, by reason.
     """
 
@@ -35,8 +36,8 @@ class Survey:
     layout: str
     profiles: Sequence[Profile]
     parts: Mapping[str, str]
-    findings: Sequence[Finding]
-    bad: Mapping[str, str]
+    findings: Sequence[PatientFinding]
+    bad: Mapping[str, InputError]
     left_out: Mapping[str, Sequence[str]]
 
 

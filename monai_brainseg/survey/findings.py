@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
 import numpy as np
 
-from monai_brainseg.survey.profiles import Profile
 from monai_brainseg.data.splits import Item
+from monai_brainseg.findings import WARNING, Finding
+from monai_brainseg.survey.profiles import Profile
 
 _Value = TypeVar("_Value", bound=Hashable)
 
@@ -50,28 +50,19 @@ _FEW_SLICES = 8
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something to look at.
+class PatientFinding(Finding):
+    """Something to look at in a patient: in a file, or in the folder of the slices.
 
     Attributes:
         patient: whose it is.
-        file: where to look: a file, or the folder of the slices.
         kind: a key of ``REMEDIES``.
-        problem: what was found, in plain words.
     """
 
     patient: str
-    file: Path
     kind: str
-    problem: str
-
-    @property
-    def remedy(self) -> str:
-        """What to do about it."""
-        return REMEDIES[self.kind]
 
 
-def find_problems(profiles: Sequence[Profile], items: Mapping[str, Item] | None = None) -> list[Finding]:
+def find_problems(profiles: Sequence[Profile], items: Mapping[str, Item] | None = None) -> list[PatientFinding]:
     """Return what is odd, the gravest kind first, patients in order.
 
     Args:
@@ -88,13 +79,14 @@ def find_problems(profiles: Sequence[Profile], items: Mapping[str, Item] | None 
     return sorted(found, key=lambda finding: (kinds.index(finding.kind), finding.patient))
 
 
-def _note(profile: Profile, kind: str, problem: str, of: str = "flair") -> Finding:
+def _note(profile: Profile, kind: str, problem: str, of: str = "flair") -> PatientFinding:
     case = profile.study.case
     files = case.label if of == "mask" else case.images[of]
-    return Finding(case.patient, files[0] if len(files) == 1 else files[0].parent, kind, problem)
+    where = files[0] if len(files) == 1 else files[0].parent
+    return PatientFinding(WARNING, where, problem, REMEDIES[kind], case.patient, kind)
 
 
-def _look_at_mask(profile: Profile) -> Iterable[Finding]:
+def _look_at_mask(profile: Profile) -> Iterable[PatientFinding]:
     if not profile.study.tumor_voxels:
         yield _note(profile, "no tumour", "its mask is empty", of="mask")
     if profile.outside > _OUTSIDE:
@@ -106,7 +98,7 @@ def _look_at_mask(profile: Profile) -> Iterable[Finding]:
         yield _note(profile, "huge tumour", f"its tumour is {profile.tumor_share:.0%} of the head", of="mask")
 
 
-def _look_at_images(profile: Profile) -> Iterable[Finding]:
+def _look_at_images(profile: Profile) -> Iterable[PatientFinding]:
     case = profile.study.case
     for sequence, values in profile.intensities.items():
         if values[0] == values[-1]:
@@ -130,7 +122,7 @@ def _look_at_images(profile: Profile) -> Iterable[Finding]:
         yield _note(profile, "not axial", f"its slices follow one another to {leads}")
 
 
-def _find_copies(profiles: Sequence[Profile], items: Mapping[str, Item]) -> Iterable[Finding]:
+def _find_copies(profiles: Sequence[Profile], items: Mapping[str, Item]) -> Iterable[PatientFinding]:
     """Find patients who share images or slices with an earlier one."""
     whole: dict[str, Profile] = {}
     slices: dict[str, Profile] = {}
@@ -160,7 +152,7 @@ def name_part(item: Item) -> str:
     return f"fold {item['fold']}" if "fold" in item else "test"
 
 
-def _compare_record(profile: Profile, item: Item) -> Iterable[Finding]:
+def _compare_record(profile: Profile, item: Item) -> Iterable[PatientFinding]:
     study = profile.study
     if item.get("hash", study.hash) != study.hash:
         yield _note(profile, "changed", "its images are not those that the datalist was written for")
@@ -169,7 +161,7 @@ def _compare_record(profile: Profile, item: Item) -> Iterable[Finding]:
         yield _note(profile, "changed", said, of="mask")
 
 
-def _find_unlike(profiles: Sequence[Profile]) -> Iterable[Finding]:
+def _find_unlike(profiles: Sequence[Profile]) -> Iterable[PatientFinding]:
     """Find patients who are unlike most of the others."""
     sizes, turns = _find_usual(p.shape[:2] for p in profiles), _find_usual(p.orientation for p in profiles)
     slices = median(p.shape[2] for p in profiles) if profiles else 0
@@ -193,7 +185,7 @@ def _find_unlike(profiles: Sequence[Profile]) -> Iterable[Finding]:
     yield from _find_other_scales(profiles)
 
 
-def _find_other_scales(profiles: Sequence[Profile]) -> Iterable[Finding]:
+def _find_other_scales(profiles: Sequence[Profile]) -> Iterable[PatientFinding]:
     for sequence in ("pre", "flair", "post"):
         # The width says how bright a patient is also where 0 is the mean.
         ranges = [(p, v[0], v[-1]) for p in profiles if (v := p.intensities.get(sequence))]

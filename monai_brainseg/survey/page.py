@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 
-from monai_brainseg.survey.findings import REMEDIES
-from monai_brainseg.reporting.pages import draw_histogram, draw_ranges, list_facts, list_items, make_page, make_table
-from monai_brainseg.survey.profiles import Profile
-from monai_brainseg.survey.figures import Survey, describe_survey, make_rows
 from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.reporting.pages import draw_histogram, draw_ranges, list_facts, list_items, make_page, make_table
+from monai_brainseg.survey.figures import Survey, describe_survey, make_rows
+from monai_brainseg.survey.findings import REMEDIES
+from monai_brainseg.survey.profiles import Profile
 
 # Kinds with more patients than that begin folded up.
 _OPEN = 5
@@ -36,7 +36,7 @@ def make_survey_page(survey: Survey) -> bytes:
 def _show_bad(survey: Survey) -> Iterable[str]:
     if survey.bad:
         yield "<h2>Patients that cannot be used</h2>"
-        yield list_items(escape(f"{patient}: {message}") for patient, message in sorted(survey.bad.items()))
+        yield list_items(escape(f"{patient}: {error}") for patient, error in sorted(survey.bad.items()))
     for reason, names in survey.left_out.items():
         files = list_items(map(escape, names))
         yield f"<details><summary>{len(names)} not used that {escape(reason)}</summary>{files}</details>"
@@ -46,8 +46,8 @@ def _show_findings(survey: Survey) -> Iterable[str]:
     rows = {profile.study.case.patient: index for index, profile in enumerate(survey.profiles)}
     for kind, group in groupby(survey.findings, key=lambda finding: finding.kind):
         lines = [
-            f'<a href="#row{rows[finding.patient]}">{escape(finding.patient)}</a>: {escape(finding.problem)} '
-            f'<span class="note">{escape(str(finding.file))}</span>'
+            f'<a href="#row{rows[finding.patient]}">{escape(finding.patient)}</a>: {escape(finding.what)} '
+            f'<span class="note">{escape(str(finding.where))}</span>'
             for finding in group
         ]
         summary = f"<summary><b>{escape(kind)}</b> ({len(lines)}): {escape(REMEDIES[kind])}</summary>"
@@ -82,7 +82,7 @@ def _show_patients(survey: Survey) -> Iterable[str]:
     )
     problems: dict[str, list[str]] = defaultdict(list)
     for finding in survey.findings:
-        problems[finding.patient].append(escape(finding.problem))
+        problems[finding.patient].append(escape(finding.what))
     cells = (
         [profile.picture, *map(escape, row), list_items(problems[profile.study.case.patient])]
         for profile, row in zip(survey.profiles, rows, strict=True)

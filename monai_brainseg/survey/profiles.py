@@ -12,9 +12,9 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from monai_brainseg.data.cases import Case, Study, describe_case, read_images, read_label
-from monai_brainseg.reporting.pages import draw_slice
 from monai_brainseg.data.screens import find_fullest, measure_aspect, measure_spacing, turn_to_screen
 from monai_brainseg.data.volumes import Volume
+from monai_brainseg.reporting.pages import draw_slice
 
 PERCENTILES = (1, 25, 50, 75, 99)
 

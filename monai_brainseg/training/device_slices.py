@@ -9,19 +9,16 @@ from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
-from monai.transforms import LoadImage
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.runs.memory import GIB, count_bytes
 
 logger = logging.getLogger(__name__)
 
-GIB = 2**30
-VOXEL_BYTES = 4 * 2  # three sequences and the mask, in float16
 EXCHANGED = 0.25  # share of the resident volumes that makes room for others in each epoch
 
 
@@ -93,7 +90,7 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
         self._epochs = epochs
         if self._bytes and (largest := max(self._bytes)) > self._limit:
             raise InputError(
-                f"--slice_memory {memory:g}: the slices of one volume take {largest / GIB:.3g} GiB; give more"
+                f"--slice_memory {memory:g}", f"the slices of one volume take {largest / GIB:.3g} GiB", "give more"
             )
         self._warn()
 
@@ -147,22 +144,3 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
         slices = voxels.permute(3, 0, 1, 2)
         tumor = slices[:, -1].nonzero().to(torch.int16).numpy()
         return DeviceVolume(slices.to(self.device, memory_format=torch.contiguous_format).contiguous(), spacing, tumor)
-
-
-def count_bytes(item: Mapping[str, Any]) -> int:
-    """Return what the slices of a case take on the device, by its first file, of which a NIfTI's header is enough.
-
-    Raises:
-        InputError: the file cannot be read, or is no volume; names it.
-    """
-    files = item["image"]
-    file = files[0] if isinstance(files, (list, tuple)) else files
-    is_nifti = str(file).endswith((".nii", ".nii.gz"))
-    try:
-        shape = nib.load(file).shape if is_nifti else LoadImage(image_only=True)(file).shape
-    except (OSError, RuntimeError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())[:100]}); write it again") from error
-    if len(shape) not in (3, 4) or len(shape) == 4 and shape[3] not in (1, 3):
-        values = "x".join(map(str, shape))
-        raise InputError(f"{file}: holds {values} values; a volume has three axes, and a fourth for 1 or 3 sequences")
-    return int(np.prod(shape[:3])) * VOXEL_BYTES

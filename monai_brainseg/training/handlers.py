@@ -95,8 +95,9 @@ class EpochSummary:
         loss, images = idist.all_reduce(torch.stack(self._losses).mean()), idist.all_reduce(self._images)
         if not math.isfinite(float(loss)):
             raise InputError(
-                f"the loss of epoch {engine.state.epoch} is {float(loss)}: look for NaN or infinite voxels with "
-                "`brainseg check`, or lower --learning_rate"
+                f"the loss of epoch {engine.state.epoch}",
+                f"is {float(loss)}",
+                "look for NaN or infinite voxels with `brainseg check`, or lower --learning_rate",
             )
         engine.state.metrics["train_loss"] = float(loss) / idist.get_world_size()
         engine.state.metrics["images_per_second"] = images / (time.perf_counter() - self._started)
@@ -177,12 +178,12 @@ class Checkpoints:
             state = torch.load(self.last, map_location=engine.state.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, LookupError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
             raise InputError(
-                f"{self.last}: cannot be read; --overwrite True instead of --resume starts from the beginning"
+                self.last, "cannot be read", "--overwrite True instead of --resume starts from the beginning"
             ) from error
         for name, value in self.identity.items():
             if state["identity"].get(name) != value:
                 remedy = "give another --output_dir, or --overwrite True for --resume"
-                raise InputError(f"{self.last}: was trained with another {name}; {remedy}")
+                raise InputError(self.last, f"was trained with another {name}", remedy)
         for name, item in self.stateful.items():
             item.load_state_dict(state[name])
         engine.state.epoch = state["epoch"]

@@ -104,11 +104,12 @@ def load_published(network: FCNResNet50, file: str | Path) -> list[str]:
         fits = there is not None and there.shape == value.shape
         if not (fits or name.startswith(_HEADS) or name.endswith("num_batches_tracked")):
             found = "is not there" if there is None else f"is {tuple(there.shape)} there"
-            raise InputError(f"{file}: of another architecture; {name} should be {tuple(value.shape)} and {found}")
+            raise InputError(file, "of another architecture", f"{name} should be {tuple(value.shape)} and {found}")
     if strange := [name for name in published if name not in own and not name.startswith(_HEADS)]:
         raise InputError(
-            f"{file}: of another architecture; it has {strange[0]} {tuple(published[strange[0]].shape)} and an "
-            "fcn_resnet50 does not"
+            file,
+            "of another architecture",
+            f"it has {strange[0]} {tuple(published[strange[0]].shape)} and an fcn_resnet50 does not",
         )
     taken = {name: value for name, value in published.items() if name in own and value.shape == own[name].shape}
     network.load_state_dict(taken, strict=False)
@@ -118,7 +119,7 @@ def load_published(network: FCNResNet50, file: str | Path) -> list[str]:
 
 def _read_state(file: Path) -> Mapping[str, torch.Tensor]:
     if not file.is_file():
-        raise InputError(f"{file}: no such file; --start_from names a checkpoint of torchvision's fcn_resnet50")
+        raise InputError(file, "no such file", "--start_from names a checkpoint of torchvision's fcn_resnet50")
     try:
         if zipfile.is_zipfile(file):  # what torch wrote before 1.6, as torchvision has it still, is none
             check_whole(file)
@@ -132,11 +133,11 @@ def _read_state(file: Path) -> Mapping[str, torch.Tensor]:
         zipfile.BadZipFile,
         pickle.UnpicklingError,
     ) as error:
-        raise InputError(f"{file}: is no file of weights ({type(error).__name__}); name another") from error
+        raise InputError(file, f"is no file of weights ({type(error).__name__})", "name another") from error
     if isinstance(content, dict) and "model" in content:
-        raise InputError(f"{file}: is of a training, not published; go on from it by configs/finetune.yaml")
+        raise InputError(file, "is of a training, not published", "go on from it by configs/finetune.yaml")
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise InputError(f"{file}: is no state dict of torchvision's fcn_resnet50; name another")
+        raise InputError(file, "is no state dict of torchvision's fcn_resnet50", "name another")
     return content
 
 

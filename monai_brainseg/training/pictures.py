@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
-from monai_brainseg.scoring.metrics import count_slices, dice, pool
 from monai_brainseg.data.screens import find_fullest, turn_to_screen
 from monai_brainseg.data.volumes import Volume
+from monai_brainseg.scoring.metrics import count_slices, dice, pool
 
 _TINT = 0.4  # share of the colour where tumour is marked
 _WIDTH = 256  # pixels that a picture has at least, so that its caption fits

@@ -27,9 +27,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: the file is not there, is a folder or holds no weights of ours.
     """
     if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file of weights, such as models/model.pt of a run")
+        raise InputError(path, "is a folder", "name a file of weights, such as models/model.pt of a run")
     if not path.is_file():
-        raise InputError(f"{path}: no weights there; train some by `run training`, or name a file of weights")
+        raise InputError(path, "no weights there", "train some by `run training`, or name a file of weights")
     try:
         check_whole(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -52,8 +52,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         zipfile.BadZipFile,
         pickle.UnpicklingError,
     ) as error:
-        raise InputError(f"{path}: is no checkpoint of ours ({type(error).__name__}); name another") from error
-    raise InputError(f"{path}: is no checkpoint of ours (what is no tensor is among its weights); name another")
+        raise InputError(path, f"is no checkpoint of ours ({type(error).__name__})", "name another") from error
+    raise InputError(path, "is no checkpoint of ours (what is no tensor is among its weights)", "name another")
 
 
 def _read_seen(path: Path) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: cannot be written ({reason}); free space or name another --output_dir or --output"
+            path, f"cannot be written ({reason})", "free space or name another --output_dir or --output"
         ) from error
 
 
@@ -107,7 +107,7 @@ def pull_back(tuned: Path, start: Path, share: float) -> None:
         InputError: a file cannot be read or written, or ``share`` is not between 0 and 1.
     """
     if not 0 <= share <= 1:
-        raise InputError(f"--pull_back {share}: must be between 0 and 1")
+        raise InputError(f"--pull_back {share}", "must be between 0 and 1")
     content, first = read_checkpoint(tuned), read_checkpoint(start)["model"]
     if "pulled_back" in content:
         return
@@ -132,6 +132,6 @@ def write_half_precision(checkpoint: Path, output: Path) -> None:
     """
     content = read_checkpoint(checkpoint)
     if output.exists() and output.samefile(checkpoint):
-        raise InputError(f"{output}: is the file itself, which would be lost; name another --output")
+        raise InputError(output, "is the file itself, which would be lost", "name another --output")
     halved = {name: value.half() if value.is_floating_point() else value for name, value in content["model"].items()}
     write_checkpoint({**content, "model": halved}, output)

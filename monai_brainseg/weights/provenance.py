@@ -102,7 +102,7 @@ def read_seen(predictions: Path) -> list[str] | None:
     try:
         record = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); predict again, or remove it") from error
+        raise InputError(file, f"cannot be read ({error})", "predict again, or remove it") from error
     checkpoints = record.get("checkpoint") if isinstance(record, dict) else None
     lists = [_read_hashes(each) for each in checkpoints] if isinstance(checkpoints, list) else []
     # one that does not say whom it saw may have seen anybody
@@ -148,9 +148,10 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
     known, namesakes = find_seen(items, seen), find_namesakes(items, seen)
     if known and not allow_seen:
         raise InputError(
-            f"{_name_some(known, items)} were trained or selected on by these weights, so this is no score of unseen "
-            "patients; score others, or allow it by --allow-seen (--allow_seen True under monai.bundle), and every "
-            "output will say so"
+            _name_some(known, items),
+            "the weights were trained or selected on these patients, so this is no score of unseen patients",
+            "score others, or allow it by --allow-seen (--allow_seen True under monai.bundle), and every output will "
+            "say so",
         )
     if allow_seen and (known or namesakes):
         both = known + namesakes

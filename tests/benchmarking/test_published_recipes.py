@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from support.fixed_bundles import draw_phantom, save_flair
 from monai.bundle import ConfigParser
 from monai.networks.nets import AutoEncoder, UNet
+from support.fixed_bundles import draw_phantom, save_flair
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.errors import InputError
+from monai_brainseg.runs.recipes import read_recipe
 from monai_brainseg.serving.label_contract import check_contract
 from monai_brainseg.training.networks import FCNResNet50, PoolingUNet
-from monai_brainseg.runs.recipes import read_recipe
 
 NETWORKS = {
     "unet": UNet, "unet_bce_dice": UNet, "unet_dice_iou": UNet, "encoder_decoder": AutoEncoder,

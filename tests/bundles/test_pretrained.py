@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from support.bundle_runs import BUNDLE, CONFIGS, command, run
 from support.fixed_bundles import draw_phantom, read_mask, save_flair, save_weights
-from monai.bundle import ConfigParser
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.runs.commands import Command, check_command
 from monai_brainseg.errors import InputError
-from monai_brainseg.serving.label_contract import check_contract
-from monai_brainseg.runs.recipes import read_recipe
 from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.runs.commands import Command, check_command
+from monai_brainseg.runs.recipes import read_recipe
+from monai_brainseg.serving.label_contract import check_contract
 
 OVERLAY = "configs/pretrained.yaml"
 QUICK: dict[str, Any] = {

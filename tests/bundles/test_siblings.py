@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bundle_runs import CONFIGS, FCN_CONFIGS
 from monai.bundle import ConfigParser, ConfigWorkflow
+from support.bundle_runs import CONFIGS, FCN_CONFIGS
 
 # What the FCN bundle has of its own, beside its header: ids and where they are named.
 FCN_IDS: dict[str, set[str]] = {

@@ -9,9 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from support.bundle_runs import load
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, EnsureChannelFirstd, FillHolesd, LoadImaged, RemoveSmallObjectsd
+from support.bundle_runs import load
 
 
 def test_flipping_gives_a_mirrored_volume_the_mirrored_answer() -> None:

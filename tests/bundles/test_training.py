@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from support.bundle_runs import NARROW, QUICK, build, load, run
 from monai.bundle import ConfigParser
+from support.bundle_runs import NARROW, QUICK, build, load, run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_brainseg.weights.provenance import read_seen

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from monai_brainseg.data.cases import Case, examine_case, read_images, read_label
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.layouts import find_cases
+from monai_brainseg.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from support.fixed_bundles import BRIGHT, bright_state, make_bundle
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.dicom import Series, choose_series, is_dicom, list_series, read_series, says_flair
-from monai_brainseg.prediction.dicom_masks import write_segmentation
 from monai_brainseg.errors import InputError
+from monai_brainseg.prediction.dicom_masks import write_segmentation
 from monai_brainseg.prediction.studies import find_scans
 
 real = pytest.mark.real_data

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from monai_brainseg.data import downloads
 from monai_brainseg.cli.main import main
+from monai_brainseg.data import downloads
 from monai_brainseg.data.downloads import HANDLE, PATIENTS, SLICES, check_published
+from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.errors import InputError
 from monai_brainseg.phantoms.patients import write_phantoms
-from monai_brainseg.data.splits import read_datalist
 
 Stand = Callable[[str], None]
 

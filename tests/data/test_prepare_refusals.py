@@ -14,10 +14,10 @@ import pytest
 import tifffile
 from support.published_sets import FEW, Make, cut, list_items, make_brats, make_tree, read_all
 
-from monai_brainseg.data.cases import Case, Study, examine_case
 from monai_brainseg.cli.main import main
-from monai_brainseg.errors import InputError
+from monai_brainseg.data.cases import Case, Study, examine_case
 from monai_brainseg.data.prepare import prepare
+from monai_brainseg.errors import InputError
 
 
 def test_patient_named_as_a_part_of_the_prepared_folder_is_refused(tmp_path: Path, make_slices: Make) -> None:

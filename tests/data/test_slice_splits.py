@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.slice_splits import deal_slices
 from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.errors import InputError
 
 patients = st.lists(st.lists(st.booleans(), min_size=20, max_size=60), min_size=2, max_size=12)
 

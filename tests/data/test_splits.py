@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import load_decathlon_datalist
 
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
+from monai_brainseg.errors import InputError
 
 
 @st.composite

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from monai_brainseg.errors import InputError
 from monai_brainseg.data.volumes import read_nifti, read_slices, write_whole
+from monai_brainseg.errors import InputError
 
 
 def damage(path: Path, share: float) -> Path:

@@ -17,10 +17,10 @@ import pytest
 import yaml
 from support.bundle_runs import BUNDLE
 
-from monai_brainseg.runs.advice import ERROR, NOTE
-from monai_brainseg.doctor.bundle_checks import check_bundle, check_overlays
 from monai_brainseg.cli.main import main
+from monai_brainseg.doctor.bundle_checks import check_bundle, check_overlays
 from monai_brainseg.doctor.checks import examine
+from monai_brainseg.findings import ERROR, NOTE
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def find_errors(bundle: Path, dataset: Path | None = None) -> list[str]:
-    return [str(advice) for advice in examine(str(bundle), dataset).advice if advice.level == ERROR]
+    return [str(advice) for advice in examine(str(bundle), dataset).findings if advice.level == ERROR]
 
 
 def test_bundle_and_phantoms_are_healthy_and_estimated(
@@ -161,14 +161,14 @@ def test_data_is_compared_with_its_datalist(prepared_phantoms: Path, tmp_path: P
     label = sorted((data / "labelsTr").iterdir())[0]
     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), np.eye(4)), label)
     shutil.copy(label, data / "labelsTr" / "stray.nii.gz")
-    found = examine(str(BUNDLE), data).advice
+    found = examine(str(BUNDLE), data).findings
     assert any(one.level == ERROR and str(label) in str(one) and "3x3x3" in one.what for one in found)
     assert any("stray.nii.gz" in str(one) for one in found)
     label.unlink()
-    assert any(one.level == ERROR and "is gone" in str(one) for one in examine(str(BUNDLE), data).advice)
+    assert any(one.level == ERROR and "is gone" in str(one) for one in examine(str(BUNDLE), data).findings)
 
 
-def test_code_from_outside_is_listed_and_not_run(copy: Path, tmp_path: Path) -> None:
+def test_code_of_a_bundle_is_not_run(copy: Path, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     with (copy / "configs/inference.yaml").open() as file:
         content = yaml.safe_load(file)
@@ -177,10 +177,7 @@ def test_code_from_outside_is_listed_and_not_run(copy: Path, tmp_path: Path) -> 
     content["handlers"].append({"_target_": "$().__class__.__base__"})
     (copy / "configs/inference.yaml").write_text(yaml.safe_dump(content))
     found = examine(str(copy))
-    code = "\n".join(found.code)
-    for said in ("os.system", "__import__", "cases", "__class__"):
-        assert said in code, code
-    assert any("network_def runs code" in advice.what for advice in found.advice)
+    assert any("network_def runs code" in advice.what for advice in found.findings)
     assert not mark.exists()
 
 

@@ -8,28 +8,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from support import damages
 import numpy as np
 import pytest
 import torch
 import yaml
-from support.damaged_volumes import draw_image, list_volumes
-from support.fixed_bundles import bright_state, save_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import damages
+from support.damaged_volumes import draw_image, list_volumes
+from support.fixed_bundles import bright_state, save_weights
 from support.ledger import Ledger
 
 from monai_brainseg.data import volumes
-from monai_brainseg.runs.commands import Command, check_command, load_config
-from monai_brainseg.errors import InputError
-from monai_brainseg.reporting.learning_curves import read_training_run
 from monai_brainseg.data.naming import clean_name
-from monai_brainseg.scoring.operating_points import read_points
-from monai_brainseg.weights.provenance import read_seen
 from monai_brainseg.data.slices import encode_slice
 from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.data.volumes import read_nifti, read_slices
+from monai_brainseg.errors import InputError
+from monai_brainseg.reporting.learning_curves import read_training_run
+from monai_brainseg.runs.commands import Command, check_command, load_config
+from monai_brainseg.scoring.operating_points import read_points
 from monai_brainseg.weights.checkpoints import read_checkpoint
+from monai_brainseg.weights.provenance import read_seen
 
 
 def test_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,23 +7,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from support import damages
 import nibabel as nib
 import numpy as np
 import pytest
+from support import damages
 from support.damaged_volumes import draw_image, list_volumes
 from support.fixed_bundles import BRIGHT, bright_state, make_bundle, read_mask
 from support.ledger import Ledger
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.reporting.evaluation import evaluate
-from monai_brainseg.prediction.predict import Options, predict
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.scoring.patients import score_patient
 from monai_brainseg.data.slices import encode_slice
 from monai_brainseg.data.splits import Item, read_datalist
-from monai_brainseg.prediction.studies import find_scans
 from monai_brainseg.data.volumes import read_nifti
+from monai_brainseg.prediction.predict import Options, predict
+from monai_brainseg.prediction.studies import find_scans
+from monai_brainseg.reporting.evaluation import evaluate
+from monai_brainseg.scoring.patients import score_patient
 
 
 def write_studies(folder: Path) -> list[str]:

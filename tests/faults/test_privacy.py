@@ -13,9 +13,9 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import MRImageStorage, generate_uid
 from support.bundle_runs import NARROW, QUICK, run
 from support.fixed_bundles import BRIGHT, bright_state, draw_phantom, make_bundle
-from pydicom.uid import MRImageStorage, generate_uid
 
 from monai_brainseg.cli.main import main
 

@@ -16,8 +16,8 @@ import requests
 from monailabel.client import MONAILabelClient
 
 from label.servers import BIN, CONFIGS, NAME, STAND_INS, Server, run
-from monai_brainseg.phantoms.patients import write_phantoms
 from monai_brainseg.data.prepare import prepare
+from monai_brainseg.phantoms.patients import write_phantoms
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from support.fixed_bundles import bright_state, draw_phantom, read_mask, save_flair, save_weights
 from scipy.stats import entropy
-from test_precision import MACHINES, imitate
+from support.fixed_bundles import bright_state, draw_phantom, read_mask, save_flair, save_weights
+from support.machines import MACHINES, imitate
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.slices import decode_slice

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigWorkflow
 from support.fixed_bundles import (
     BRIGHT,
     NARROW_UNET,
@@ -22,12 +23,11 @@ from support.fixed_bundles import (
     save_flair,
     save_weights,
 )
-from monai.bundle import ConfigWorkflow
 
 from monai_brainseg.data.cases import find_own
+from monai_brainseg.data.volumes import SEQUENCES, Volume, read_nifti
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.segmenting import Segmenter, answer_once, load_bundle
-from monai_brainseg.data.volumes import SEQUENCES, Volume, read_nifti
 
 CPU = torch.device("cpu")
 ORIENTATIONS = [

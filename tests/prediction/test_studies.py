@@ -11,11 +11,11 @@ import pytest
 import tifffile
 
 from monai_brainseg.data.cases import read_images
+from monai_brainseg.data.naming import parse_naming
+from monai_brainseg.data.volumes import SEQUENCES
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.groupings import Found, Scan, find_word
-from monai_brainseg.data.naming import parse_naming
 from monai_brainseg.prediction.studies import find_scans, make_scan
-from monai_brainseg.data.volumes import SEQUENCES
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -65,7 +65,7 @@ def test_a_list_of_slices_is_a_study(tmp_path: Path) -> None:
 def test_two_files_for_one_slice_are_refused(tmp_path: Path) -> None:
     found = find_scans([touch(tmp_path, "p_1.tif", "p_01.tif", "p_2.tif")])
     assert not found.scans
-    assert "has the number of" in found.bad["p"]
+    assert "has the number of" in str(found.bad["p"])
 
 
 def test_nifti_studies_are_found_by_number(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_nifti_studies_are_found_by_number(tmp_path: Path) -> None:
     assert images(found.scans[2]) == {"flair": ["c_0000.nii"]}
     assert find_scans([touch(tmp_path / "two", "e_0000.nii", "e_0001.nii")]).bad == {}
     lacking = find_scans([touch(tmp_path / "lacking", "e_0000.nii", "e_0002.nii")])
-    assert "has no FLAIR" in lacking.bad["e"]
+    assert "has no FLAIR" in str(lacking.bad["e"])
 
 
 def test_nifti_studies_are_found_by_the_sequence_in_their_names(tmp_path: Path) -> None:

@@ -1,23 +1,49 @@
-"""CONTRIBUTING.md shows each module of the package at its stage, once, and imports go downward."""
+"""CONTRIBUTING.md names the package's folders in the order of the flow, and imports run one way along it."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path("monai_brainseg")
+BENEATH = {"errors", "files", "findings", "__version__"}
+TABLE = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", Path("CONTRIBUTING.md").read_text(), re.MULTILINE))
+ORDER = list(TABLE)
 
 
-def test_each_module_has_one_place_in_the_table_of_stages() -> None:
-    rows = [row for row in Path("CONTRIBUTING.md").read_text().splitlines() if re.match(r"\| [^|]+ \| `\w+`", row)]
-    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
-    assert sorted(listed) == sorted(file.stem for file in PACKAGE.glob("*.py") if not file.stem.startswith("__"))
+def list_imports(file: Path) -> Iterator[tuple[str, ...]]:
+    """Yield what a module imports of the package: folder and module."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE.name:
+            names = node.module.split(".")[1:]
+            yield from [tuple(names)] if len(names) > 1 else [(*names, alias.name) for alias in node.names]
 
 
-def test_imports_among_modules_make_no_circle() -> None:
+def test_the_table_names_each_folder_with_its_own_first_line() -> None:
+    folders = {file.parent.name: file for file in PACKAGE.glob("*/__init__.py")}
+    assert set(ORDER) == set(folders)
+    for name, file in folders.items():
+        assert ast.get_docstring(ast.parse(file.read_text())) == TABLE[name], name
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_imports_run_one_way_along_the_flow(folder: str) -> None:
+    allowed = BENEATH | set(ORDER[: ORDER.index(folder) + 1])
+    for file in (PACKAGE / folder).glob("*.py"):
+        assert {names[0] for names in list_imports(file)} <= allowed, file
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_folders_are_small_and_their_modules_import_in_no_circle(folder: str) -> None:
+    files = {file.stem: file for file in (PACKAGE / folder).glob("*.py")}
+    assert len(files) <= 14
     imports = {
-        file.stem: set(re.findall(r"^\s*from monai_brainseg\.(\w+) import", file.read_text(), re.MULTILINE))
-        for file in PACKAGE.glob("*.py")
+        name: {names[1] for names in list_imports(file) if names[0] == folder and len(names) > 1}
+        for name, file in files.items()
     }
     while imports:
         lowest = {name for name, below in imports.items() if not below & set(imports)}

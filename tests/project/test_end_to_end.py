@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from support.bundle_runs import run
 
-from monai_brainseg.reporting.evaluation import evaluate
-from monai_brainseg.phantoms.patients import write_phantoms
 from monai_brainseg.data.prepare import prepare
+from monai_brainseg.phantoms.patients import write_phantoms
+from monai_brainseg.reporting.evaluation import evaluate
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 # Commands that read or write where the test runs; the others install things or take a data set that is not here.
 PRETRAINED = "configs/pretrained.yaml"
 RUNNABLE = ("brainseg ", "python -m monai.bundle ", "torchrun ")

@@ -18,7 +18,7 @@ from support.fixed_bundles import dice, read_mask
 from monai_brainseg import __version__
 from monai_brainseg.cli.main import main
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE", "monai_brainseg", "bundles", "configs")
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-from support.bundle_runs import BUNDLE, NARROW
 from PIL import Image
+from support.bundle_runs import BUNDLE, NARROW
 
 from monai_brainseg import __version__
 from monai_brainseg.cli.main import main
@@ -89,7 +89,9 @@ def test_slices_become_masks_and_scores(bare: dict[str, str], tmp_path: Path) ->
     ]
     for number, words in enumerate(commands):
         commands[number] = [str(tmp_path / w) if w in ("slices", "data", "masks", "scores") else w for w in words]
-    call = "import json, sys; from monai_brainseg.cli.main import main; print([main(w) for w in json.loads(sys.argv[1])])"
+    call = (
+        "import json, sys; from monai_brainseg.cli.main import main; print([main(w) for w in json.loads(sys.argv[1])])"
+    )
     assert run(bare, "-c", call, json.dumps(commands)).splitlines()[-1] == "[0, 0, 0, 0]"
     versions = read(tmp_path / "masks/run.json")["versions"]
     assert (versions["monai-brainseg"], versions["itk"]) == (__version__, "unknown")

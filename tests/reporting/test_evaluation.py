@@ -15,8 +15,8 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.reporting.evaluation import evaluate, hash_files
 from monai_brainseg.data.volumes import Volume, read_nifti, write_nifti
+from monai_brainseg.reporting.evaluation import evaluate, hash_files
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 TEST = ("t0", "t1", "t2", "t3", "t4", "t5", "t6")

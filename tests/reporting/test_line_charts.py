@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from support.html_pages import read_page
 from hypothesis import given
 from hypothesis import strategies as st
+from support.html_pages import read_page
 
 from monai_brainseg.reporting.line_charts import draw_lines
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.html_pages import Page, read_page
 from hypothesis import given
 from hypothesis import strategies as st
+from support.html_pages import Page, read_page, read_picture
 
 from monai_brainseg.reporting.pages import (
     SORT,
@@ -24,17 +23,6 @@ from monai_brainseg.reporting.pages import (
     make_page,
     make_table,
 )
-from monai_brainseg.data.slices import decode_slice
-
-
-def read_picture(svg: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the picture's pixels, and the points (x, y) of the outline."""
-    (png,) = read_page(svg.encode()).pictures
-    (folder / "picture.png").write_bytes(png)
-    path = re.search(r'd="([^"]*)"', svg)
-    assert path
-    points = np.array([pair.split(",") for pair in re.findall(r"[\d.]+,[\d.]+", path[1])], dtype=float).reshape(-1, 2)
-    return decode_slice(folder / "picture.png"), points
 
 
 def test_a_picture_shows_the_slice_and_the_outline_of_its_mask(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.evaluated_phantoms import evaluate, read_results, write_predictions
 from sklearn.metrics import average_precision_score, precision_score, recall_score
+from support.evaluated_phantoms import evaluate, read_results, write_predictions
 
 from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.data.volumes import read_nifti

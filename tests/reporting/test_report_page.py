@@ -19,9 +19,9 @@ from support.browsers import open_page
 from support.evaluated_phantoms import evaluate, read_results, write_predictions
 from support.html_pages import read_page
 
-from monai_brainseg.reporting.report import Evidence, make_report
 from monai_brainseg.data.slices import decode_slice
 from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.reporting.report import Evidence, make_report
 
 ODD = "p&lt;i&gt;'&amp;"  # as hostile as a patient's name may be
 EVIL = 'p"><img src=x onerror=alert(1)>&amp;'

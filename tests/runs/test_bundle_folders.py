@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_brainseg.runs.bundle_folders import find_bundle
 from monai_brainseg.errors import InputError
+from monai_brainseg.runs.bundle_folders import find_bundle
 
 
 def test_bundles_are_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from monai_brainseg.runs.commands import Command, check_command, count_given, load_config, read_command
 from monai_brainseg.errors import InputError
+from monai_brainseg.runs.commands import Command, check_command, count_given, load_config, read_command
 
 CONFIGS = Path("bundles/brainseg_unet/configs")
 TRAIN = str(CONFIGS / "train.yaml")

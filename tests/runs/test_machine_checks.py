@@ -1,4 +1,4 @@
-"""Advice on the machine: disk, memory and cores, also where they cannot be known."""
+"""Finding on the machine: disk, memory and cores, also where they cannot be known."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.bundle_runs import BUNDLE
 from monai.bundle import ConfigParser
+from support.bundle_runs import BUNDLE
 
-from monai_brainseg.runs import machine_checks
-from monai_brainseg.runs.advice import ERROR
-from monai_brainseg.runs.commands import load_config
-from monai_brainseg.doctor.checks import examine
-from monai_brainseg.runs.machine_checks import GIB, Load, check_disk, check_memory, check_start, measure_load
 from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.doctor.checks import examine
+from monai_brainseg.findings import ERROR
+from monai_brainseg.runs import machine_checks
+from monai_brainseg.runs.commands import load_config
+from monai_brainseg.runs.machine_checks import GIB, Load, check_disk, check_memory, check_start, measure_load
 
 
 def test_machine_with_room_has_nothing_to_say(tmp_path: Path) -> None:

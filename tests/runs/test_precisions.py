@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from support.bundle_runs import QUICK, assert_equal, run
-from test_handlers import train
-from test_precision import MACHINES, imitate
+from support.machines import MACHINES, imitate
+from support.trainings import train
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.precisions import resume_precision

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monai_brainseg.runs import recipes
 from monai_brainseg.errors import InputError
+from monai_brainseg.runs import recipes
 from monai_brainseg.runs.recipes import count_parameters, read_recipe, read_trained, select_shared
 
 BUNDLE = Path("bundles/brainseg_unet")
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = [file.stem for file in Path("configs/recipes").glob("*.yaml") if not file.name.endswith(".evaluate.yaml")]
 
 

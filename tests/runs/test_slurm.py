@@ -15,9 +15,9 @@ import pytest
 import torch
 from support.bundle_runs import QUICK, assert_equal
 from support.fixed_bundles import BRIGHT, bright_state, draw_phantom, make_bundle, save_flair
-from test_multi_process import torchrun
+from support.trainings import torchrun
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "docs" / "slurm"
+SCRIPTS = Path(__file__).resolve().parents[2] / "docs" / "slurm"
 
 # Two agents that find each other at a port; srun ends with the first code that is not 0.
 SRUN = """#!/usr/bin/env bash

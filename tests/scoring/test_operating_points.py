@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import fbeta_score
-from test_probabilities import draw_map
-from test_summaries import FOUND, make_patient
+from support.scored_patients import FOUND, draw_map, make_patient
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.scoring.intervals import draw_patients
@@ -24,8 +23,8 @@ from monai_brainseg.scoring.operating_points import (
     read_points,
     summarise_probabilities,
 )
-from monai_brainseg.scoring.probabilities import THRESHOLDS, count_bins, count_no_map
 from monai_brainseg.scoring.patients import PatientScores
+from monai_brainseg.scoring.probabilities import THRESHOLDS, count_bins, count_no_map
 
 MAPS = [draw_map(seed, 600) for seed in range(4)]
 

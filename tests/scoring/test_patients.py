@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monai_brainseg.data.splits import Item
+from monai_brainseg.data.volumes import Volume, write_nifti
 from monai_brainseg.errors import InputError
 from monai_brainseg.scoring.metrics import Counts, Lesions
 from monai_brainseg.scoring.patients import PatientScores, score_patient
-from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import Volume, write_nifti
 
 SHAPE = (12, 10, 6)
 SLICES_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

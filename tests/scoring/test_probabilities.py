@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, fbeta_score, precision_score, recall_score
+from support.scored_patients import draw_map
 
 from monai_brainseg.scoring.probabilities import (
     BINS,
@@ -18,13 +19,6 @@ from monai_brainseg.scoring.probabilities import (
     precision_recall,
     score_thresholds,
 )
-
-
-def draw_map(seed: int, size: int = 4000) -> tuple[np.ndarray, np.ndarray]:
-    """Return probability and truth, the former higher on the average where there is tumour."""
-    rng = np.random.default_rng(seed)
-    truth = rng.random(size) < 0.1 + 0.05 * seed
-    return rng.beta(np.where(truth, 3.0, 1.0), np.where(truth, 1.5, 4.0)).astype(np.float32), truth
 
 
 def test_precision_and_recall_are_scikit_learns_at_every_threshold() -> None:

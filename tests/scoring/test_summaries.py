@@ -12,19 +12,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import classification_report, f1_score, jaccard_score, roc_auc_score
+from support.scored_patients import EMPTY, FOUND, INVENTED, MISSED, make_patient
 
-from monai_brainseg.scoring import intervals
-from monai_brainseg.scoring import metrics
+from monai_brainseg.scoring import intervals, metrics
 from monai_brainseg.scoring.metrics import Counts, Lesions
 from monai_brainseg.scoring.patients import PatientScores
 from monai_brainseg.scoring.summaries import report_classes, summarise
-
-EMPTY, MISSED, FOUND, INVENTED = Counts(0, 0, 0, 9), Counts(0, 0, 4, 5), Counts(3, 1, 1, 4), Counts(0, 2, 0, 7)
-
-
-def make_patient(slices: Sequence[Counts], name: str = "p", **changes: Any) -> PatientScores:
-    scores = {"hd95": 1.0, "surface_dice": 0.5, "lesions": Lesions(1, 0, 0), "site": "S", "spacing": None}
-    return PatientScores(patient=name, slices=tuple(slices), **{"subject": name, **scores, **changes})
 
 
 def summarise_quickly(patients: Sequence[PatientScores]) -> dict[str, Any]:

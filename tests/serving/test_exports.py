@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from support.bundle_runs import BUNDLE, CONFIGS, FCN_CONFIGS, build
 from support.fixed_bundles import (
     BRIGHT,
@@ -25,16 +26,15 @@ from support.fixed_bundles import (
     save_flair,
     save_weights,
 )
-from monai.bundle import ConfigParser
 
-from monai_brainseg.prediction import engines
-from monai_brainseg.data.cases import find_own, read_images
 from monai_brainseg.cli.main import main
-from monai_brainseg.prediction.engines import OnnxNetwork
+from monai_brainseg.data.cases import find_own, read_images
 from monai_brainseg.errors import InputError
-from monai_brainseg.training.networks import FCNResNet50
+from monai_brainseg.prediction import engines
+from monai_brainseg.prediction.engines import OnnxNetwork
 from monai_brainseg.prediction.segmenting import load_bundle, load_network
 from monai_brainseg.prediction.studies import find_scans
+from monai_brainseg.training.networks import FCNResNet50
 
 SHAPES = [(1, 3, 16, 16), (5, 3, 48, 32), (2, 3, 80, 112)]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from support.bundle_runs import CONFIGS
 from monai.bundle import ConfigParser
+from support.bundle_runs import CONFIGS
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.errors import InputError

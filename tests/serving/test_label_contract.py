@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from support.bundle_runs import CONFIGS
 from monai.bundle import ConfigParser
+from support.bundle_runs import CONFIGS
 
-from monai_brainseg.serving.label_contract import check_contract
 from monai_brainseg.serving.label_apps import adapt_config
+from monai_brainseg.serving.label_contract import check_contract
 
 
 @pytest.fixture

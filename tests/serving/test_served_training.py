@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.bundle_runs import CONFIGS, QUICK, build
 from monai.bundle import ConfigParser
+from support.bundle_runs import CONFIGS, QUICK, build
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from support import damages
 import numpy as np
+from support import damages
 from support.fixed_bundles import draw_phantom
 
 PHANTOM = draw_phantom(size=48, slices=8)

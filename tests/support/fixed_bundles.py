@@ -10,11 +10,11 @@ import nibabel as nib
 import numpy as np
 import torch
 import yaml
-from support.bundle_runs import CONFIGS
 from monai.bundle import ConfigParser
+from support.bundle_runs import CONFIGS
 
-from monai_brainseg.phantoms.patients import Phantom, make_phantom
 from monai_brainseg.data.volumes import write_slices
+from monai_brainseg.phantoms.patients import Phantom, make_phantom
 
 NARROW_UNET: dict[str, Any] = {
     "_target_": "UNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 2, "channels": [4, 8, 8, 8, 8],

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
 from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+
+from monai_brainseg.data.slices import decode_slice
 
 _VOID = {"meta", "img", "br", "link", "rect", "circle", "image", "path"}
 
@@ -71,3 +77,13 @@ def read_page(content: bytes) -> Page:
     page.close()
     assert page._open == []
     return page
+
+
+def read_picture(svg: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the picture's pixels, and the points (x, y) of the outline."""
+    (png,) = read_page(svg.encode()).pictures
+    (folder / "picture.png").write_bytes(png)
+    path = re.search(r'd="([^"]*)"', svg)
+    assert path
+    points = np.array([pair.split(",") for pair in re.findall(r"[\d.]+,[\d.]+", path[1])], dtype=float).reshape(-1, 2)
+    return decode_slice(folder / "picture.png"), points

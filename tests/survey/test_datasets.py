@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from support.html_pages import read_page
 
-from monai_brainseg.survey import datasets as survey
 from monai_brainseg.cli.main import main
-from monai_brainseg.phantoms.patients import write_phantoms
 from monai_brainseg.data.prepare import prepare
 from monai_brainseg.data.slices import decode_slice
+from monai_brainseg.phantoms.patients import write_phantoms
+from monai_brainseg.survey import datasets as survey
 
 Make = Callable[..., Path]
 

@@ -12,10 +12,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_brainseg.survey.findings import REMEDIES
-from monai_brainseg.phantoms.patients import STYLES, Phantom, make_phantom
 from monai_brainseg.data.prepare import prepare
+from monai_brainseg.phantoms.patients import STYLES, Phantom, make_phantom
 from monai_brainseg.survey.datasets import check
+from monai_brainseg.survey.findings import REMEDIES
 
 Arrays = dict[str, np.ndarray]
 Doctor = Callable[[Arrays], object]

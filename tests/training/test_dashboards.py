@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from support.browsers import find_browser, open_page
-from support.bundle_runs import QUICK, build, run
 from ignite.engine import Engine, Events
 from PIL import Image
 from sklearn.metrics import precision_score, recall_score
+from support.browsers import find_browser, open_page
+from support.bundle_runs import QUICK, build, run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_brainseg.training.dashboards import THRESHOLDS, choose_evenly, count_probabilities, trace_precision_recall
 from monai_brainseg.scoring.metrics import count_slices, dice, pool
+from monai_brainseg.training.dashboards import THRESHOLDS, choose_evenly, count_probabilities, trace_precision_recall
 
 EPOCHS = 4
 OPTIONS = QUICK | {"epochs": EPOCHS, "overlay_interval": 2, "learning_rate": 0.01}

@@ -9,14 +9,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from support.bundle_runs import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
+from support.bundle_runs import load
 
-from monai_brainseg.training.device_slices import EXCHANGED, GIB, DeviceSliceDataset, count_bytes
 from monai_brainseg.errors import InputError
+from monai_brainseg.training.device_slices import EXCHANGED, GIB, DeviceSliceDataset, count_bytes
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 import torch
 from support.bundle_runs import QUICK, run
 
-from monai_brainseg.phantoms.patients import STYLES, write_phantoms
 from monai_brainseg.data.prepare import prepare
+from monai_brainseg.phantoms.patients import STYLES, write_phantoms
 
 pytestmark = pytest.mark.slow
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 from brainseg_unet_scripts.precision import Amp, select_device, select_precision
-from support.bundle_runs import CONFIGS, QUICK, build, load
-from support.fixed_bundles import dice, draw_phantom, make_affine
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
+from support.bundle_runs import CONFIGS, QUICK, build, load
+from support.fixed_bundles import dice, draw_phantom, make_affine
+from support.trainings import torchrun
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_multi_process import torchrun
 
+from monai_brainseg.data.volumes import Volume
 from monai_brainseg.prediction.predict import _choose_device
 from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
-from monai_brainseg.data.volumes import Volume
 
 # With a number, as limits on a device's memory need it.
 DEVICE = torch.device(os.environ.get("BRAINSEG_TEST_DEVICE", "cuda:0"))

@@ -11,35 +11,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from ignite.engine import Engine
 from support.bundle_runs import QUICK, assert_equal, build, command, run
-from ignite.engine import Engine, Events
+from support.trainings import TRAIN_EPOCHS, train
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.training.handlers import EpochSeeding
-
-EPOCHS = 4
-
-
-class InterruptionError(Exception):
-    """Stands for whatever ends a training in the middle of an epoch."""
-
-
-def train(dataset: Path, output: Path, stop_in: int | None = None, **overrides: Any) -> dict[str, torch.Tensor]:
-    """Train in this process, to the end or into epoch ``stop_in``, and return the weights that ``last.pt`` holds."""
-    workflow = build("train.yaml", "train", dataset, output, **(QUICK | {"epochs": EPOCHS} | overrides))
-    if stop_in is not None:
-
-        @workflow.trainer.on(Events.ITERATION_COMPLETED)
-        def stop(engine: Engine) -> None:
-            if engine.state.epoch == stop_in:
-                raise InterruptionError
-
-        with pytest.raises(RuntimeError) as stopped:
-            workflow.run()
-        assert isinstance(stopped.value.__cause__, InterruptionError)
-    else:
-        workflow.run()
-    return torch.load(output / "last.pt", weights_only=True)
 
 
 @pytest.mark.slow
@@ -50,7 +27,7 @@ def test_resumed_training_equals_the_uninterrupted_one_to_the_bit(
     whole = train(prepared_phantoms, tmp_path / "whole", slice_memory=memory)
     train(prepared_phantoms, tmp_path / "parts", stop_in=3, slice_memory=memory)
     resumed = train(prepared_phantoms, tmp_path / "parts", slice_memory=memory, resume=True)
-    assert whole["epoch"] == EPOCHS
+    assert whole["epoch"] == TRAIN_EPOCHS
     assert_equal(resumed, whole)
     assert_equal(
         torch.load(tmp_path / "parts/models/model.pt", weights_only=True),

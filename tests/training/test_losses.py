@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.bundle_runs import CONFIGS
 from monai.bundle import ConfigParser
+from support.bundle_runs import CONFIGS
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 NAMES = ("cross_entropy", "bce", "dice", "dice_bce", "dice_ce", "iou", "dice_iou", "focal")

@@ -16,14 +16,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from support.bundle_runs import CONFIGS, NARROW, QUICK, assert_equal, build, command
+from support.bundle_runs import NARROW, assert_equal, build
+from support.trainings import TWO_STEPS, torchrun
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 5
-OPTIONS = QUICK | {"epochs": EPOCHS, "slices_per_volume": 8, "cache_num": 10}  # two steps an epoch
 
 # Writes what each rank made of each validation, and of which files rank 0 had the scores.
 WATCH = """
@@ -60,15 +59,6 @@ network_def::norm: INSTANCE
 losses::dice_ce::batch: false
 amp: false
 """
-
-
-def torchrun(dataset: Path, output: Path, overlay: str = "{}", **overrides: Any) -> list[str]:
-    """The words of a training by two processes."""
-    file = output.with_suffix(".yaml")
-    file.write_text(overlay)
-    overlays = (str(CONFIGS / "multi_gpu_train.yaml"), str(file))
-    python, *words = command("training", "train.yaml", dataset, output, *overlays, **(OPTIONS | overrides))
-    return [python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *words]
 
 
 def run(*arguments: Any, **overrides: Any) -> subprocess.CompletedProcess[str]:
@@ -121,7 +111,7 @@ def test_each_validation_patient_is_scored_once_and_every_rank_knows_the_mean(
     assert len(validation) == 3
     one, other = ((output / f"rank{rank}").read_text().splitlines() for rank in (0, 1))
     assert one == other
-    assert len(one) == EPOCHS
+    assert len(one) == TWO_STEPS["epochs"]
     mean = sum(float(score) for _, score, *_ in rows) / 3
     assert float(one[-1].split()[1]) == pytest.approx(mean, abs=1e-4)  # the table is rounded
 
@@ -131,7 +121,7 @@ def test_scores_are_those_of_the_one_network_that_is_kept(
 ) -> None:
     """After a step of training each rank has batch norm statistics of its own; a validation is with those of rank 0."""
     output, _ = whole
-    alone = build("train.yaml", "train", dataset, tmp_path, **OPTIONS)
+    alone = build("train.yaml", "train", dataset, tmp_path, **TWO_STEPS)
     alone.network_def.load_state_dict(torch.load(output / "last.pt", weights_only=True)["network"])
     alone.parser.get_parsed_content("early_stop").set_trainer(alone.trainer)
     alone.evaluator.run()
@@ -149,8 +139,8 @@ def test_rank_0_alone_writes_and_logs_and_inference_loads_the_weights(
     processes = {file.name.split(".")[-2] for file in (output / "tensorboard").iterdir()}
     assert len(processes) == 1
     assert done.stdout.count("best val_mean_dice") == 1
-    assert done.stdout.count("train_loss") == EPOCHS
-    assert done.stdout.count("Key metric") == EPOCHS
+    assert done.stdout.count("train_loss") == TWO_STEPS["epochs"]
+    assert done.stdout.count("Key metric") == TWO_STEPS["epochs"]
     options = NARROW | {"patch_size": [32, 32], "remove_small": False, "checkpoint": str(output / "models/model.pt")}
     build("inference.yaml", "infer", dataset, tmp_path, **options).run()
     assert [nib.load(file).shape for file in tmp_path.glob("*.nii.gz")] == [(64, 64, 8)] * 2
@@ -190,18 +180,18 @@ def test_killed_rank_ends_the_run_in_seconds_with_a_line_and_resumes_to_the_bit_
     for file in ("last.pt", "models/model.pt"):
         resumed, uninterrupted = (torch.load(folder / file, weights_only=True) for folder in (output, whole[0]))
         assert_equal(resumed, uninterrupted)
-    build("train.yaml", "train", dataset, tmp_path / "alone1", resume=True, **OPTIONS).run()
-    assert torch.load(tmp_path / "alone1/last.pt", weights_only=True)["epoch"] == EPOCHS
+    build("train.yaml", "train", dataset, tmp_path / "alone1", resume=True, **TWO_STEPS).run()
+    assert torch.load(tmp_path / "alone1/last.pt", weights_only=True)["epoch"] == TWO_STEPS["epochs"]
 
 
 def test_losses_equal_those_of_one_process_for_the_same_batches(dataset: Path, tmp_path: Path) -> None:
     """Of four volumes, a batch of four is the same whatever the order; two processes have two of them each."""
-    options = OPTIONS | {"slices_per_volume": 1, "batch_size": 4, "learning_rate": 0.01}
+    options = TWO_STEPS | {"slices_per_volume": 1, "batch_size": 4, "learning_rate": 0.01}
     done = run(dataset, tmp_path / "two", PLAIN, **options)
     assert done.returncode == 0, done.stderr
     build("train.yaml", "train", dataset, tmp_path / "one", **options, **yaml.safe_load(PLAIN)).run()
     losses = read_scalars(tmp_path / "one", "train_loss")
-    assert len(losses) == EPOCHS
+    assert len(losses) == TWO_STEPS["epochs"]
     assert losses[0] - losses[-1] > 0.01
     # float32 sums come in another order, also with another number of threads, and grow apart over the epochs
     assert read_scalars(tmp_path / "two", "train_loss") == pytest.approx(losses, rel=1e-4)
@@ -265,4 +255,4 @@ def test_network_with_imagenets_weights_is_trained_by_two_processes(dataset: Pat
     del words[narrow : narrow + 2]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["epoch"] == EPOCHS
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["epoch"] == TWO_STEPS["epochs"]

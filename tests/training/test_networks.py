@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from support.bundle_runs import FCN_CONFIGS
 from monai.bundle import ConfigParser
+from support.bundle_runs import FCN_CONFIGS
 from torch import nn
 
 from monai_brainseg.errors import InputError

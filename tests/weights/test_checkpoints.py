@@ -10,16 +10,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from support.bundle_runs import run
 from monai.networks.nets import UNet
+from support.bundle_runs import run
 
 from monai_brainseg.cli.main import main
+from monai_brainseg.data.prepare import prepare
+from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.errors import InputError
 from monai_brainseg.reporting.evaluation import evaluate
-from monai_brainseg.data.prepare import prepare
-from monai_brainseg.weights.provenance import find_seen
-from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.weights.checkpoints import pull_back, read_checkpoint, write_half_precision
+from monai_brainseg.weights.provenance import find_seen
 
 
 def test_half_precision_halves_the_file_and_keeps_the_answer_and_what_was_seen(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from monai_brainseg.cli.main import main
+from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.errors import InputError
 from monai_brainseg.weights.provenance import (
     describe_checkpoint,
@@ -23,7 +24,6 @@ from monai_brainseg.weights.provenance import (
     merge_checkpoints,
     read_seen,
 )
-from monai_brainseg.data.splits import read_datalist
 
 ONE = {"patient": "a_1", "subject": "a", "hash": "11"}
 SAME_PERSON = {"patient": "a_2", "subject": "a", "hash": "22"}

@@ -1,20 +1,22 @@
-"""What a check has to say: how grave, where, what, and the remedy, in one line."""
+"""What a check found: how grave it is, where, what, and the remedy, in one line."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from monai_brainseg.errors import InputError
+
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
 
 @dataclass(frozen=True)
-class Advice:
-    """One finding of ``brainseg doctor``.
+class Finding:
+    """One thing that a check has to say.
 
     Attributes:
         level: ``ERROR`` (a run would fail or be wrong), ``WARNING`` (it may) or ``NOTE`` (worth knowing).
-        where: file, id, package or device.
+        where: file, id, package, device or patient.
         what: what was found there.
         remedy: what to do about it.
     """
@@ -26,3 +28,7 @@ class Advice:
 
     def __str__(self) -> str:
         return " ".join(f"{self.level}: {self.where}: {self.what}; {self.remedy}".split())
+
+    def as_error(self) -> InputError:
+        """Return what ends a command because of it."""
+        return InputError(self.where, self.what, self.remedy)

@@ -1,0 +1,40 @@
+"""The command ``brainseg check``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from monai_brainseg.cli.options import add_source, read_labels
+from monai_brainseg.errors import InputError
+
+
+def add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to those of ``brainseg``."""
+    parser = commands.add_parser(
+        "check",
+        help="look at a data set before training on it",
+        description="Read every patient of a data set, as published or prepared; print a table and what is odd, with "
+        "what to do about it, and write check.html, a page with pictures, and check.json. A patient that cannot be "
+        "used is listed with the reason, and makes the exit code 1.",
+    )
+    add_source(parser)
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/check"), metavar="DIR", help="for both files (default: runs/check)"
+    )
+    parser.set_defaults(call=_check)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from monai_brainseg.survey.datasets import check  # loads SciPy and scikit-image, which take a second
+
+    survey = check(
+        arguments.source,
+        arguments.output,
+        layout=arguments.layout,
+        naming=arguments.naming,
+        tumor_labels=read_labels(arguments.tumor_labels),
+    )
+    if survey.bad:
+        count = f"{len(survey.bad)} of {len(survey.bad) + len(survey.profiles)} patients cannot be used"
+        raise InputError(arguments.source, f"{count}, as listed", "mend them, or leave them out by prepare --skip-bad")
