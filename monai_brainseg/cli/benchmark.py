@@ -8,39 +8,69 @@ from pathlib import Path
 from monai_brainseg.cli.options import read_numbers
 from monai_brainseg.errors import InputError
 
+_BENCHMARK = """\
+Train each recipe on all folds but one, score the fold that was left out, and write one table: benchmark.md,
+benchmark.html and benchmark.csv. The trainings are runs of monai.bundle. If the command is interrupted, run it again:
+it continues where it stopped. You can add recipes, folds and seeds to a benchmark that exists. A run that fails is
+listed with its reason, and the exit code is then 1."""
+
+_BENCHMARK_EXAMPLES = """\
+examples:
+  brainseg benchmark --dataset_dir data/lgg --recipes best --output runs/best
+  brainseg benchmark --dataset_dir data/lgg --recipes short,my_recipe.yaml --folds 0,1 --output runs/compare
+  brainseg benchmark --dataset_dir data/lgg --recipes short --split patient,slice --seeds 0,1,2 --output runs/leak"""
+
 
 def add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to those of ``brainseg``."""
     parser = commands.add_parser(
         "benchmark",
-        help="cross-validate, compare recipes, and show what a split by slice is worth",
-        description="Train recipes by monai.bundle on all folds but one, score what was left out, and write one table: "
-        "benchmark.md, benchmark.html and benchmark.csv. The same command goes on where it was interrupted; recipes, "
-        "folds and seeds can be added to it. A run that fails is listed with the reason, and makes the exit code 1.",
+        help="cross-validate recipes, compare them, and measure the effect of a split by slice",
+        description=_BENCHMARK,
+        epilog=_BENCHMARK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--dataset_dir", type=Path, required=True, metavar="DIR", help="a prepared folder")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for runs and table")
+    parser.add_argument("--dataset_dir", type=Path, required=True, metavar="DIR", help="prepared folder to train on")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the runs and the table")
     parser.add_argument(
-        "--recipes", default="best", metavar="A,B", help="of configs/recipes, or paths; compared with the first (best)"
+        "--recipes",
+        default="best",
+        metavar="A,B",
+        help="names of recipes in configs/recipes, or YAML files; all are compared with the first (default: best)",
     )
-    parser.add_argument("--folds", default="all", metavar="N,N", help="left out in turn: all (default), 0, or 0,1")
+    parser.add_argument(
+        "--folds", default="all", metavar="N,N", help="folds to leave out in turn, such as 0 or 0,1 (default: all)"
+    )
     parser.add_argument(
         "--split",
         default="patient",
         metavar="patient|slice",
-        help="by patient (default), by slice, which leaks, or both",
+        help="split by patient, by slice (slices of one patient are then on both sides), or patient,slice for both "
+        "(default: patient)",
     )
-    parser.add_argument("--seeds", default="0", metavar="N,N", help="of the trainings; 0")
-    parser.add_argument("--budget", type=float, metavar="MINUTES", help="cut each training short after so long")
-    parser.add_argument("--epochs", type=int, metavar="N", help="of each training, instead of the recipe's own")
+    parser.add_argument("--seeds", default="0", metavar="N,N", help="training seeds (default: 0)")
+    parser.add_argument(
+        "--budget", type=float, metavar="MINUTES", help="stop each training after this time (default: no limit)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="epochs of each training (default: those of the recipe)"
+    )
     parser.add_argument(
         "--bundle",
         metavar="NAME",
-        help="or its folder, whose config runs code (default: a recipe's own, or brainseg_unet)",
+        help="bundle or its folder; its config is code (default: the bundle of the recipe, or brainseg_unet)",
     )
-    parser.add_argument("--final", action="store_true", help="score the test part too: once, when all choices are made")
-    parser.add_argument("--ensemble", action="store_true", help="score the mean of each recipe's networks on it too")
-    parser.add_argument("--processes", type=int, metavar="N", help="runs at a time (default: one a GPU, or one)")
+    parser.add_argument(
+        "--final", action="store_true", help="also score the test part; do this once, when all choices are made"
+    )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="also score the test part with the mean of the networks of each recipe",
+    )
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="runs at the same time (default: one for each GPU, or 1)"
+    )
     parser.set_defaults(call=_benchmark)
 
 
@@ -62,4 +92,6 @@ def _benchmark(arguments: argparse.Namespace) -> None:
     print(write_table(plan, failed))
     print(f"\nwrote {plan.output / 'benchmark.html'}, benchmark.md, benchmark.csv")
     if failed:
-        raise InputError(plan.output, f"failed, as listed: {'; '.join(failed)}", "the same command tries again")
+        raise InputError(
+            plan.output, f"failed, as listed: {'; '.join(failed)}", "run the same command again to retry them"
+        )

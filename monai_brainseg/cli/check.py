@@ -13,14 +13,18 @@ def add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Add the command to those of ``brainseg``."""
     parser = commands.add_parser(
         "check",
-        help="look at a data set before training on it",
-        description="Read every patient of a data set, as published or prepared; print a table and what is odd, with "
-        "what to do about it, and write check.html, a page with pictures, and check.json. A patient that cannot be "
-        "used is listed with the reason, and makes the exit code 1.",
+        help="check a data set before you train on it",
+        description="Read every patient of a data set, published or prepared. Print a table, what looks wrong "
+        "and what to do about it. Write check.html, a page with pictures, and check.json. A patient that cannot be "
+        "used is listed with the reason, and the exit code is then 1.",
     )
     add_source(parser)
     parser.add_argument(
-        "--output", type=Path, default=Path("runs/check"), metavar="DIR", help="for both files (default: runs/check)"
+        "--output",
+        type=Path,
+        default=Path("runs/check"),
+        metavar="DIR",
+        help="folder for check.html and check.json (default: runs/check)",
     )
     parser.set_defaults(call=_check)
 
@@ -37,4 +41,6 @@ def _check(arguments: argparse.Namespace) -> None:
     )
     if survey.bad:
         count = f"{len(survey.bad)} of {len(survey.bad) + len(survey.profiles)} patients cannot be used"
-        raise InputError(arguments.source, f"{count}, as listed", "mend them, or leave them out by prepare --skip-bad")
+        raise InputError(
+            arguments.source, f"{count}, as listed", "repair them, or leave them out with prepare --skip-bad"
+        )

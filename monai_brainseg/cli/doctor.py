@@ -13,18 +13,26 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command to ``brainseg``."""
     parser = commands.add_parser(
         "doctor",
-        help="check bundle, data and machine before a run",
-        description="Check, offline and in seconds, package versions, a bundle (model zoo, MONAI's properties, MONAI "
-        "Label's contract), the overlays in configs, a prepared folder against its datalist, disk, memory, GPU and "
-        "threads; and estimate the time of an epoch and the peak of memory. An error makes the exit code 1. "
-        "A bundle's config is code: run a bundle only if you trust whoever wrote it.",
+        help="check a bundle, a data set and this machine before a run",
+        description="Check package versions, a bundle (rules of the model zoo, of MONAI and of MONAI Label), the "
+        "overlay configs, a prepared folder and its datalist, disk, memory, GPU and threads. Estimate the time of an "
+        "epoch and the peak memory. The check takes seconds and needs no network. If there is an error, the exit code "
+        "is 1. A bundle's config is code: run a bundle only if you trust its author.",
     )
-    parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")
-    parser.add_argument("--dataset_dir", type=Path, metavar="DIR", help="a prepared folder to train on")
     parser.add_argument(
-        "--output_dir", type=Path, default=Path("runs"), metavar="DIR", help="where runs will be written; runs"
+        "--bundle", default="brainseg_unet", metavar="NAME", help="bundle or its folder (default: brainseg_unet)"
     )
-    parser.add_argument("--strict", action="store_true", help="warnings make the exit code 1 too")
+    parser.add_argument(
+        "--dataset_dir", type=Path, metavar="DIR", help="prepared folder to train on (default: no data is checked)"
+    )
+    parser.add_argument(
+        "--output_dir",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder that the runs will write to; its disk is checked (default: runs)",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with code 1 for a warning too")
     parser.set_defaults(call=_doctor)
 
 

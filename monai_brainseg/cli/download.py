@@ -12,13 +12,13 @@ def add_download(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command to those of ``brainseg``."""
     parser = commands.add_parser(
         "download",
-        help="fetch the public LGG set and prepare it",
-        description="Fetch the public LGG MRI segmentation set (110 patients) by kagglehub, say what its licence asks, "
-        "check that it is whole, and prepare it as `brainseg prepare` does by default. kagglehub keeps the files as "
-        "published in its cache; prepare those again for other folds.",
+        help="download the public LGG data set and prepare it",
+        description="Download the public LGG MRI segmentation data set (110 patients) with kagglehub, show its licence "
+        "terms, check that it is complete, and prepare it with the defaults of `brainseg prepare`. kagglehub keeps the "
+        "published files in its cache; run `brainseg prepare` on them if you want other folds.",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="prepared folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace what was prepared in DIR before")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="prepared folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier prepared data set in DIR")
     parser.set_defaults(call=_download)
 
 

@@ -7,22 +7,22 @@ import sys
 from pathlib import Path
 
 _EVALUATE = """\
-Score <patient>.nii.gz in a folder against a datalist; writes metrics.csv, summary.json and report.html. A patient
-without a prediction is scored as a failure (Dice 0) and listed; the exit code stays 0. Where
-<patient>_probability.nii.gz lie beside all of them there is a precision-recall curve, and on the training part
+Score masks (<patient>.nii.gz in one folder) against the masks of a datalist. Write metrics.csv, summary.json and
+report.html. A patient without a predicted mask is scored as a failure (Dice 0) and listed; the exit code is still 0. If
+every mask has a <patient>_probability.nii.gz, the report has a precision-recall curve, and on the training part
 operating points are chosen."""
 
 _EVALUATE_EXAMPLES = """\
 examples:
   brainseg evaluate --datalist data/lgg --predictions runs/test --output runs/scores
 
-operating points, chosen on a fold that RUN of `brainseg benchmark` left out and measured on the test part; EVALUATING
-= python -m monai.bundle run evaluating --config_file bundles/brainseg_unet/configs/evaluate.yaml --dataset_dir data/lgg
-  EVALUATING --checkpoint RUN/weights.pt --part training --fold 0 --save_probability True --output_dir runs/fold0
+Operating points are chosen on a fold that the weights have not seen, then measured on the test part:
+  brainseg predict data/lgg --part training --fold 0 --checkpoint WEIGHTS --probability --output runs/fold0
   brainseg evaluate --datalist data/lgg --part training --fold 0 --predictions runs/fold0 --output runs/fold0/scores
-  EVALUATING --checkpoint RUN/weights.pt --save_probability True --output_dir runs/test
+  brainseg predict data/lgg --checkpoint WEIGHTS --probability --output runs/test
   brainseg evaluate --datalist data/lgg --predictions runs/test --output runs/test/scores \\
-      --operating-points runs/fold0/scores/summary.json"""
+      --operating-points runs/fold0/scores/summary.json
+WEIGHTS are of a training without fold 0, such as runs/best/runs/best/patient_fold0_seed0/weights.pt of a benchmark."""
 
 
 def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,26 +34,38 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EVALUATE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--datalist", type=Path, required=True, help="datalist.json, or the prepared folder")
-    parser.add_argument("--predictions", type=Path, required=True, help="folder of masks on the truth's grid")
-    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.csv, summary.json, report.html")
-    parser.add_argument("--part", choices=("test", "training", "all"), default="test", help="default: test")
-    parser.add_argument("--fold", type=int, help="only this fold, with --part training")
+    parser.add_argument("--datalist", type=Path, required=True, help="datalist.json or its prepared folder")
     parser.add_argument(
-        "--tolerance", type=float, default=2.0, help="of surface Dice, in mm or, where spacing is unknown, voxels; 2"
+        "--predictions", type=Path, required=True, help="folder of masks, each on the grid of the true mask"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap intervals; 0")
-    parser.add_argument("--run", type=Path, metavar="RUN_DIR", help="training run whose learning curves are shown")
+    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.csv, summary.json, report.html")
+    parser.add_argument(
+        "--part",
+        choices=("test", "training", "all"),
+        default="test",
+        help="part of the datalist to score (default: test)",
+    )
+    parser.add_argument("--fold", type=int, help="fold to score; needs --part training (default: all folds)")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=2.0,
+        help="tolerance of the surface Dice in mm, or in voxels if the spacing is unknown (default: 2)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
+    parser.add_argument(
+        "--run", type=Path, metavar="RUN_DIR", help="training run; the report then shows its learning curves"
+    )
     parser.add_argument(
         "--operating-points",
         type=Path,
         metavar="SUMMARY_JSON",
-        help="summary.json of an evaluation of the folds; its operating points are measured here",
+        help="summary.json of a fold that was scored before; its operating points are measured here",
     )
     parser.add_argument(
         "--allow-seen",
         action="store_true",
-        help="score patients too that the weights were trained or selected on; every output then says so",
+        help="also score patients that the weights were trained or selected on; every output then says so",
     )
     parser.set_defaults(call=_evaluate)
 

@@ -6,22 +6,30 @@ import argparse
 from pathlib import Path
 
 _EXPORT = """\
-Write trained weights in another form:
+Write trained weights in another format:
 
-half         weights at half their size (float16), as bundles ship them; networks that load them compute as before
+half         the weights in float16, half the size; networks that load them compute as before
 torchscript  network and weights in one .ts file, with the bundle's metadata and inference config
 onnx         network and weights for ONNX Runtime and others: input image [batch, 3, height, width], output pred
-bundle       the whole bundle as a zip in the model zoo's form, after the zoo's checks
+bundle       the whole bundle as a zip in the format of the MONAI model zoo, after the checks of the zoo
 
-Network alone: volumes still have to be prepared and masks brought back as the bundle's inference.yaml says."""
+torchscript and onnx hold the network only. Your program must do the preprocessing and postprocessing of the bundle's
+inference.yaml itself."""
+
+_EXPORT_EXAMPLES = """\
+examples:
+  brainseg export runs/brainseg_unet/models/model.pt --output model_half.pt
+  brainseg export --format onnx --output model.onnx
+  brainseg export runs/brainseg_unet/models/model.pt --format bundle --output brainseg_unet.zip"""
 
 
 def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to those of ``brainseg``."""
     parser = commands.add_parser(
         "export",
-        help="write trained weights in another form",
+        help="write trained weights in another format",
         description=_EXPORT,
+        epilog=_EXPORT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -29,13 +37,20 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=Path,
         nargs="?",
         metavar="MODEL_PT",
-        help="of a run, e.g. runs/brainseg_unet/models/model.pt (default: the bundle's own)",
+        help="checkpoint, such as runs/brainseg_unet/models/model.pt (default: models/model.pt of the bundle)",
     )
     parser.add_argument(
-        "--format", choices=("half", "torchscript", "onnx", "bundle"), default="half", help="default: half"
+        "--format",
+        choices=("half", "torchscript", "onnx", "bundle"),
+        default="half",
+        help="format to write (default: half)",
     )
-    parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="to write; never the weights")
+    parser.add_argument(
+        "--bundle", default="brainseg_unet", metavar="NAME", help="bundle or its folder (default: brainseg_unet)"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="file to write; it must not be the checkpoint itself"
+    )
     parser.set_defaults(call=_export)
 
 

@@ -50,8 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command; each sets ``call``, a function of the parsed arguments."""
     parser: argparse.ArgumentParser = _Parser(
         prog="brainseg",
-        description="Brain-MRI tumour segmentation on MONAI: data sets in, masks and scores out. Training is "
-        "`python -m monai.bundle run training`, as README.md shows. For research only.",
+        description="Brain-MRI tumour segmentation on MONAI: prepare data, segment studies, score masks. Training is a "
+        "command of MONAI, `python -m monai.bundle run training`; README.md shows it. For research only, not a medical "
+        "device.",
     )
     parser.add_argument("--version", action="version", version=f"brainseg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -11,22 +11,24 @@ from monai_brainseg.errors import InputError
 
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Add what says which data set is read, and how."""
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the data set, unpacked")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the unpacked data set")
     parser.add_argument(
         "--layout",
         default="auto",
         metavar="NAME",
-        help=f"auto (default), {', '.join(LAYOUTS)}; nnunet covers the Medical Segmentation Decathlon",
+        help=f"layout of the data set: auto, {', '.join(LAYOUTS)}; nnunet includes the Medical Segmentation Decathlon "
+        "(default: auto)",
     )
     parser.add_argument(
         "--naming",
         metavar="PATTERNS",
-        help="one file for each sequence and a mask, e.g. 'pre=*_T1.nii.gz,flair=*_FLAIR.nii.gz,post=*_T1ce.nii.gz,"
-        "label=*_seg.nii.gz'. A pattern is matched against the end of a path; what its first * stands for, or the "
-        "folder where there is none, names the case: flair=FLAIR.nii.gz, flair=images/*.nii.gz, label=masks/*.nii.gz",
+        help="file names of a data set in no known layout, such as 'pre=*_T1.nii.gz,flair=*_FLAIR.nii.gz,"
+        "post=*_T1ce.nii.gz,label=*_seg.nii.gz'. A pattern is compared with the end of a path. The text in place of "
+        "its first * names the case; in a pattern without a * the folder does. More examples: flair=FLAIR.nii.gz, "
+        "flair=images/*.nii.gz, label=masks/*.nii.gz",
     )
     parser.add_argument(
-        "--tumor-labels", default="", metavar="N,N", help="labels that are tumour (default: all above 0)"
+        "--tumor-labels", default="", metavar="N,N", help="label values that are tumour (default: all above 0)"
     )
 
 

@@ -13,16 +13,20 @@ def add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "phantom",
         help="make synthetic patients",
-        description="Write synthetic patients in the layout of a published data set, for trying things out. A patient "
-        "depends on the seed and its number alone; one that is there already is replaced.",
+        description="Write synthetic patients in the layout of a published data set, to try the commands on. A patient "
+        "depends on the seed and on its number only. A patient that exists already is replaced.",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make or to add to")
-    parser.add_argument("--patients", type=int, default=24, metavar="N", help="how many (default: 24)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="other patients (default: 0)")
-    parser.add_argument("--layout", choices=WRITERS, default="kaggle_3m", help="default: kaggle_3m")
-    parser.add_argument("--size", type=int, default=128, metavar="N", help="columns and rows (default: 128)")
-    parser.add_argument("--slices", type=int, default=24, metavar="N", help="slices of a patient (default: 24)")
-    parser.add_argument("--style", choices=STYLES, default="usual", help="scanners (default: usual)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--patients", type=int, default=24, metavar="N", help="number of patients (default: 24)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="random seed; another seed gives other patients (default: 0)"
+    )
+    parser.add_argument(
+        "--layout", choices=WRITERS, default="kaggle_3m", help="layout of the files (default: kaggle_3m)"
+    )
+    parser.add_argument("--size", type=int, default=128, metavar="N", help="rows and columns of a slice (default: 128)")
+    parser.add_argument("--slices", type=int, default=24, metavar="N", help="slices per patient (default: 24)")
+    parser.add_argument("--style", choices=STYLES, default="usual", help="look of the scanner (default: usual)")
     parser.set_defaults(call=_phantom)
 
 

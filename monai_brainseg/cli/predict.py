@@ -13,13 +13,17 @@ from monai_brainseg.prediction.studies import PARTS, find_scans, make_scan
 _FEW = 5  # failures that the last line names
 
 _PREDICT = """\
-Segment studies. An INPUT is a folder or files of slices (.tif, .png: grey FLAIR, or pre-contrast, FLAIR and
-post-contrast as colours), NIfTI (FLAIR, these three along a fourth axis, or a file each), a folder of DICOM series, a
-prepared folder, or a folder of many of these. FLAIR alone is enough: it stands in for what is missing.
+Segment the tumour in studies. An INPUT is one of these, or a folder of many of them:
+- slices (.tif, .png), files or a folder: grey FLAIR, or pre-contrast, FLAIR and post-contrast as the three colours
+- NIfTI: FLAIR in one file, the three sequences along a fourth axis of one file, or one file for each sequence
+- a folder of DICOM series
+- a folder that `brainseg prepare` wrote
+FLAIR alone is enough: it then replaces the missing sequences.
 
-Each mask lies on its input's grid, in its form: DIR/CASE/<slice>_mask.tif (0 and 255), DIR/CASE.nii.gz (0 and 1), for
-DICOM also DIR/CASE.dcm, a DICOM SEG. DIR/CASE_preview.png shows it; DIR/run.json says what was done, with warnings. The
-same command again does what is missing. A study that fails is listed, and makes the exit code 1. For research only."""
+Each mask has the format and the grid of its input: DIR/CASE/<slice>_mask.tif (0 and 255) or DIR/CASE.nii.gz (0 and 1);
+for DICOM also DIR/CASE.dcm, a DICOM SEG. DIR/CASE_preview.png is a picture of it. DIR/run.json holds volumes, weights
+and warnings. Run the same command again, and it segments only what is missing. A study that fails is listed, and the
+exit code is then 1. For research only, not a medical device."""
 
 
 _PREDICT_EXAMPLES = """\
@@ -36,72 +40,81 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the command to those of ``brainseg``."""
     parser = commands.add_parser(
         "predict",
-        help="segment any study: slices, NIfTI or DICOM in, masks on their grid out",
+        help="segment studies (slices, NIfTI or DICOM) into masks on the same grid",
         description=_PREDICT,
         epilog=_PREDICT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", nargs="*", type=Path, metavar="INPUT", help="files and folders, see above")
+    parser.add_argument("inputs", nargs="*", type=Path, metavar="INPUT", help="files or folders, as described above")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the masks")
     for role, name in (("flair", "FLAIR"), ("pre", "pre-contrast T1"), ("post", "post-contrast T1")):
-        parser.add_argument(f"--{role}", type=Path, metavar="PATH", help=f"{name} of one study, instead of INPUT")
+        parser.add_argument(f"--{role}", type=Path, metavar="PATH", help=f"{name} of one study, in place of INPUT")
     parser.add_argument(
         "--naming",
         metavar="PATTERNS",
-        help="how NIfTI files are named, e.g. 'pre=*_T1.nii.gz,flair=*_FLAIR.nii.gz,post=*_T1ce.nii.gz'; what the "
-        "first * stands for, or the folder where there is none, names the case",
+        help="names of the NIfTI files, such as 'pre=*_T1.nii.gz,flair=*_FLAIR.nii.gz,post=*_T1ce.nii.gz'. The text in "
+        "place of the first * names the case; in a pattern without a * the folder does",
     )
-    parser.add_argument("--part", choices=PARTS, default="test", help="of a prepared folder (default: test)")
-    parser.add_argument("--fold", type=int, metavar="N", help="of a prepared folder, with --part training")
+    parser.add_argument("--part", choices=PARTS, default="test", help="part of a prepared folder (default: test)")
     parser.add_argument(
-        "--series", metavar="NUMBER", help="of DICOM studies: number, UID or part of the description (default: FLAIR)"
+        "--fold", type=int, metavar="N", help="fold of a prepared folder; needs --part training (default: all folds)"
+    )
+    parser.add_argument(
+        "--series",
+        metavar="NUMBER",
+        help="DICOM series to segment: its number, its UID or a part of its description (default: FLAIR)",
     )
     parser.add_argument(
         "--bundle",
         metavar="NAME",
-        help="or its folder, whose config runs code (default: the recipe's, or brainseg_unet)",
+        help="bundle or its folder; its config is code (default: the bundle of the recipe, or brainseg_unet)",
     )
-    parser.add_argument("--recipe", metavar="NAME", help="that the weights were trained by; laid over the bundle")
+    parser.add_argument(
+        "--recipe", metavar="NAME", help="recipe or overlay config that the weights were trained with (default: none)"
+    )
     parser.add_argument(
         "--checkpoint",
         type=Path,
         nargs="+",
         default=[],
         metavar="FILE",
-        help="weights (default: the bundle's models/model.pt); of several the probabilities are averaged",
+        help="weights; with several files their probabilities are averaged (default: models/model.pt of the bundle)",
     )
-    parser.add_argument("--tta", action="store_true", help="average with the mirrored study: twice the time")
+    parser.add_argument("--tta", action="store_true", help="average with the mirrored study; takes twice the time")
     parser.add_argument(
         "--operating-point",
         choices=("balanced", "recall"),
         default="balanced",
-        help="balanced (default), or recall, which marks more so that less is missed",
+        help="threshold of the probability: balanced, or recall, which misses less tumour and marks more that is none "
+        "(default: balanced)",
     )
     parser.add_argument(
         "--smoothing",
         action="store_true",
-        help="weigh each slice's probabilities with its neighbours': a little better on average, but tumours of a "
+        help="average the probabilities of neighbouring slices; the mean Dice is a little better, but tumours in a "
         "single slice are lost",
     )
-    parser.add_argument("--probability", action="store_true", help="also write CASE_probability.nii.gz, 0 to 1")
+    parser.add_argument("--probability", action="store_true", help="also write CASE_probability.nii.gz (0 to 1)")
     parser.add_argument(
         "--uncertainty",
         action="store_true",
-        help="also write CASE_entropy.nii.gz, 0 (sure) to 1 (even odds), and a confidence per case into run.json",
+        help="also write CASE_entropy.nii.gz (0: sure, 1: undecided), and a confidence for each case in run.json",
     )
     parser.add_argument(
         "--keep-scale",
         action="store_true",
-        help="where no spacing is known, do not bring a head of another size to that of the training data",
+        help="do not scale the head to the size in the training data; this matters only if the spacing is unknown",
     )
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
+    parser.add_argument(
+        "--device", metavar="NAME", help="device, such as cpu, cuda or cuda:1 (default: a GPU if there is one)"
+    )
     parser.add_argument(
         "--amp",
         type=lambda text: {"True": True, "False": False}.get(text, text),
         choices=("auto", True, False),
         default="auto",
-        help="auto (default): 16 bit where the device computes it by itself, else float32; True: 16 bit anyway; False: "
-        "float32",
+        help="precision: auto takes 16 bit if the device supports it and float32 if not, True always takes 16 bit, "
+        "False always float32 (default: auto)",
     )
     parser.add_argument(
         "--engine", choices=("torch", "onnxruntime"), default="torch", help="onnxruntime: a little faster on a CPU"
@@ -115,7 +128,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     roles = {role: getattr(arguments, role) for role in ("flair", "pre", "post")}
     if bool(arguments.inputs) == bool(arguments.flair) or (any(roles.values()) and not arguments.flair):
-        raise InputError("INPUT or --flair", "give one of them", "--pre and --post only beside --flair")
+        raise InputError("INPUT or --flair", "give one of them", "--pre and --post need --flair")
     if arguments.flair:
         found = Found([make_scan(**roles, series=arguments.series)])
     else:
@@ -123,7 +136,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         found = find_scans(arguments.inputs, leave_out=arguments.output, **wanted)
     if found.left_out:
         some = ", ".join(str(file) for file in found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
-        print(f"left out: {len(found.left_out)} files that are no FLAIR, pre- or post-contrast image: {some}")
+        print(f"left out: {len(found.left_out)} files that are not FLAIR, pre- or post-contrast images: {some}")
     names = (
         "bundle",
         "recipe",
