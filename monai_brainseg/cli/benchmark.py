@@ -12,7 +12,7 @@ _BENCHMARK = """\
 Train each recipe on all folds but one, score the fold that was left out, and write one table: benchmark.md,
 benchmark.html and benchmark.csv. The trainings are runs of monai.bundle. If the command is interrupted, run it again:
 it continues where it stopped. You can add recipes, folds and seeds to a benchmark that exists. A run that fails is
-listed with its reason, and the exit code is then 1."""
+listed with its reason, and the command ends with exit code 1."""
 
 _BENCHMARK_EXAMPLES = """\
 examples:

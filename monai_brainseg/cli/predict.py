@@ -23,7 +23,7 @@ FLAIR alone is enough: it then replaces the missing sequences.
 Each mask has the format and the grid of its input: DIR/CASE/<slice>_mask.tif (0 and 255) or DIR/CASE.nii.gz (0 and 1);
 for DICOM also DIR/CASE.dcm, a DICOM SEG. DIR/CASE_preview.png is a picture of it. DIR/run.json holds volumes, weights
 and warnings. Run the same command again, and it segments only what is missing. A study that fails is listed, and the
-exit code is then 1. For research only, not a medical device."""
+command ends with exit code 1. For research only, not a medical device."""
 
 
 _PREDICT_EXAMPLES = """\
