@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Segment an archive by many tasks of a Slurm cluster that know nothing of each other:
+# Segment an archive with many tasks of a Slurm cluster, which do not communicate:
 #
 #   sbatch --array=0-15 docs/slurm/predict.sh archive/ --output masks
 #
-# Further words go to `brainseg predict`. Task n of N takes every N-th study. Each study is done by one task, is written
-# whole or not at all, and is left alone once it is done: call the same line again, with its whole array, for what is missing.
+# Further arguments go to `brainseg predict`. Task n of N takes every N-th study. Each study is segmented by one task, and
+# its mask is written completely or not at all. A study that is done is skipped: submit the same line again, with the whole
+# array, to segment what is missing.
 #SBATCH --job-name=brainseg-predict
 #SBATCH --array=0-7
 #SBATCH --gpus-per-task=1

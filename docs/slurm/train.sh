@@ -3,10 +3,11 @@
 #
 #   sbatch --nodes=2 --gpus-per-node=4 docs/slurm/train.sh --dataset_dir data/lgg --output_dir runs/cluster
 #
-# Further words go to `monai.bundle run training`. Every machine must see data, output and this repository at the same
-# path, and have the environment active in which sbatch was called. The batch is that of all processes together.
-# A process that dies restarts the whole group, up to three times, and a job that Slurm takes away and queues again goes
-# on too: both from last.pt of the last whole epoch. Where last.pt is not there yet, training starts from the beginning.
+# Further arguments go to `monai.bundle run training`. BUNDLE, PROCESSES (processes on each machine, if not one for each
+# GPU) and PORT are read from the environment. Every machine must see data, output and this repository at the same path;
+# the environment in which sbatch was called must be active there. The batch is that of all processes together.
+# If a process dies, the whole group restarts, up to three times. If Slurm stops the job and queues it again, it continues
+# too. Both continue from last.pt after the last whole epoch; without last.pt the training starts from the beginning.
 #SBATCH --job-name=brainseg
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
