@@ -103,9 +103,6 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="auto (default): 16 bit where the device computes it by itself, else float32; True: 16 bit anyway; False: "
         "float32",
     )
-    parser.add_argument(
-        "--engine", choices=("torch", "onnxruntime"), default="torch", help="onnxruntime: a little faster on a CPU"
-    )
     parser.set_defaults(call=_predict)
 
 
@@ -124,20 +121,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     if found.left_out:
         some = ", ".join(str(file) for file in found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
         print(f"left out: {len(found.left_out)} files that are no FLAIR, pre- or post-contrast image: {some}")
-    names = (
-        "bundle",
-        "recipe",
-        "tta",
-        "operating_point",
-        "smoothing",
-        "probability",
-        "uncertainty",
-        "keep_scale",
-        "device",
-        "amp",
-        "engine",
-    )
-    options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})
+    given = {name: value for name, value in vars(arguments).items() if name in Options.__dataclass_fields__}
+    options = Options(checkpoints=tuple(arguments.checkpoint), **given)
     keep_freed_memory()
     choose_threads()
     bad = predict(found, arguments.output, options, sys.argv)
