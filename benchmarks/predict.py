@@ -46,9 +46,9 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     started = time.perf_counter()
     import torch
 
-    from monai_brainseg.prediction.predict import Options, segment_scan
+    from monai_brainseg.prediction.inputs import join_sequences
+    from monai_brainseg.prediction.predict import Options, segment_case
     from monai_brainseg.prediction.segmenting import load_bundle
-    from monai_brainseg.prediction.studies import make_scan
     from monai_brainseg.runs.bundle_folders import find_bundle
 
     device = torch.device(arguments.device) if arguments.device else choose_device()
@@ -67,12 +67,12 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
         return answer
 
     segmenter.network.forward = timed
-    scan = make_scan(**{role: files.get(role) for role in ("flair", "pre", "post")})  # type: ignore[arg-type]
+    case = join_sequences(**{role: files.get(role) for role in ("flair", "pre", "post")})  # type: ignore[arg-type]
     start_up = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as output:
         for _ in range(2):
             inside[0], begun = 0.0, time.perf_counter()
-            segment_scan(scan, segmenter, Path(output), options, [])
+            segment_case(case, segmenter, Path(output), options, [])
             seconds = time.perf_counter() - begun
     return {
         "seconds": seconds,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from monai_brainseg.errors import InputError
 
 _unfinished: set[Path] = set()
 
@@ -31,6 +36,36 @@ def write_beside(path: Path) -> Iterator[Path]:
     finally:
         unfinished.unlink(missing_ok=True)
         _unfinished.discard(unfinished)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; missing folders are made.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full.
+    """
+    try:
+        with write_beside(path) as unfinished:
+            unfinished.write_bytes(data)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all; in ASCII, since MONAI opens it in the encoding of the system.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full.
+        ValueError: a number is not finite, for which JSON has no word.
+    """
+    write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii"))
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """Return the error that says why ``path`` could not be written and what to do."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free space or choose another disk" if full else "choose a folder that you may write to"
+    return InputError(path, f"cannot be written ({error.strerror or error})", remedy)
 
 
 def clear_unfinished() -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_brainseg.prediction.studies import PARTS
+from monai_brainseg.prediction.inputs import PARTS
 
 _PREDICT = """\
 Segment studies. An INPUT is a folder or files of slices (.tif, .png: grey FLAIR, or pre-contrast, FLAIR and

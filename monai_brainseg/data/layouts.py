@@ -7,13 +7,20 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_brainseg.data.cases import Case
+from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.dicom import is_dicom
-from monai_brainseg.data.naming import ROLES, clean_name, find_role, find_site, find_subject, parse_naming
-from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.data.naming import (
+    CHANNELS,
+    ROLES,
+    SEQUENCES,
+    clean_name,
+    find_role,
+    find_site,
+    find_subject,
+    parse_naming,
+)
 from monai_brainseg.errors import InputError
 
 _NIFTI = r"\.nii(?:\.gz)?"
@@ -26,25 +33,6 @@ _UNUSED = "are no sequence that the networks take"
 
 # A patient, what a file is of that patient ("pre", "flair", "post", "label", "unused"), and the file.
 Entry = tuple[str, str, Path]
-
-
-@dataclass
-class Found:
-    """What lies in a folder.
-
-    Attributes:
-        layout: the name of its layout.
-        cases: sorted by patient.
-        bad: for each patient that cannot be used, why.
-        left_out: what is not used, by reason.
-        claimed: every file that belongs to a patient, used or not.
-    """
-
-    layout: str
-    cases: list[Case] = field(default_factory=list)
-    bad: dict[str, InputError] = field(default_factory=dict)
-    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    claimed: set[Path] = field(default_factory=set)
 
 
 def find_cases(source: Path, layout: str = "auto", naming: str | None = None) -> Found:
@@ -152,8 +140,7 @@ def _make_slice_case(patient: str, folder: Path, slices: Iterable[re.Match[str]]
         if number != expected:
             raise InputError(folder, f"slice {expected} of {patient} is missing", "add it or use --skip-bad")
     stack = tuple(images[number] for number in numbers)
-    channels = {sequence: index for index, sequence in enumerate(SEQUENCES)}
-    return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), channels)
+    return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), CHANNELS)
 
 
 def _find_brats(files: Sequence[Path]) -> Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -14,11 +13,14 @@ from statistics import median
 import numpy as np
 
 from monai_brainseg import __version__
-from monai_brainseg.data.cases import Study, do_each, examine_case, examine_each, read_images, read_label
-from monai_brainseg.data.layouts import LAYOUTS, Found, find_cases
+from monai_brainseg.data.cases import Found
+from monai_brainseg.data.layouts import LAYOUTS, find_cases
+from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
-from monai_brainseg.data.volumes import SEQUENCES, Volume, unwritable, write_nifti, write_whole
+from monai_brainseg.data.studies import Study, do_each, examine_case, examine_each, read_images, read_label
+from monai_brainseg.data.volumes import Volume, write_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import unwritable, write_json
 
 
 def prepare(
@@ -221,7 +223,7 @@ def _write_records(datalist: Datalist, sequences: Sequence[str], folder: Path) -
         "numTraining": len(datalist["training"]),
         "file_ending": ".nii.gz",
     }
-    write_whole(folder / "dataset.json", (json.dumps(dataset, indent=1) + "\n").encode("ascii"))
+    write_json(folder / "dataset.json", dataset)
     write_datalist(datalist, folder / "datalist.json")
 
 

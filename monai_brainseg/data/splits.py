@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 import numpy as np
 
 from monai_brainseg.data.datalist_fields import find_wrong_field
-from monai_brainseg.data.volumes import write_whole
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_json
 
 _PARTS = ("training", "test")
 _DRAWS = 100
@@ -149,7 +149,7 @@ def write_datalist(datalist: Datalist, path: Path) -> None:
     content: dict[str, Any] = dict(datalist)
     for part in _PARTS:
         content[part] = [_relate(item, path.parent) for item in content[part]]
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode("ascii"))
+    write_json(path, content)
 
 
 def read_datalist(path: Path, check_files: bool = True) -> Datalist:

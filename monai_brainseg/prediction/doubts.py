@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 
+from monai_brainseg.data.heads import find_head
 from monai_brainseg.data.screens import measure_spacing, turn_to_screen
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
-from monai_brainseg.survey.profiles import find_head
 
 # Diameter of a circle as large as the head's largest slice, in pixels: over the 68 training patients of the LGG set the
 # median is 197 and the range 175 to 247 (``find_head`` on FLAIR, 2026-11). A brain without its skull is 0.75 of that.

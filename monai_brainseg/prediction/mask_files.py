@@ -8,8 +8,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from monai_brainseg.data.volumes import compress, write_slices, write_whole
+from monai_brainseg.data.volumes import compress, write_slices
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_whole
 
 # NIfTI fields for free text, which may name the patient.
 _TEXTS = ("descrip", "aux_file", "db_name", "intent_name", "data_type")

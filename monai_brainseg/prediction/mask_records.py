@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from monai_brainseg.data.volumes import unwritable, write_whole
+from monai_brainseg.files import unwritable, write_json
 from monai_brainseg.weights.provenance import RECORD, describe_machine, list_versions
 
 _FOLDER, _FAILED = "records", "records/failed"
@@ -43,7 +43,7 @@ def write_record(output: Path, record: Mapping[str, Any]) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    write_whole(output / _FOLDER / f"{record['case']}.json", _to_json(record))
+    write_json(output / _FOLDER / f"{record['case']}.json", record)
     forget_failure(output, record["case"])
 
 
@@ -58,7 +58,7 @@ def write_failure(output: Path, case: str, reason: str) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    write_whole(output / _FAILED / f"{case}.json", _to_json({"case": case, "error": reason}))
+    write_json(output / _FAILED / f"{case}.json", {"case": case, "error": reason})
 
 
 def write_run(
@@ -89,7 +89,7 @@ def write_run(
             "cases": [{k: v for k, v in case.items() if k not in ("key", "weights")} for case in cases],
             "failed": failed,
         }
-        write_whole(output / RECORD, _to_json(record))
+        write_json(output / RECORD, record)
 
 
 @contextmanager
@@ -114,7 +114,3 @@ def _read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _to_json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1) + "\n").encode()

@@ -17,15 +17,16 @@ import torch
 from brainseg_unet_scripts.precision import Amp, describe_precision, name_precision, select_device, select_precision
 from tqdm import tqdm
 
-from monai_brainseg.data.cases import find_own, read_images
-from monai_brainseg.data.naming import find_subject
+from monai_brainseg.data.cases import Case, Found
+from monai_brainseg.data.naming import SEQUENCES, find_subject
 from monai_brainseg.data.slices import encode_slice
-from monai_brainseg.data.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
+from monai_brainseg.data.studies import find_own, read_images
+from monai_brainseg.data.volumes import Volume, hash_images, write_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import unwritable, write_whole
 from monai_brainseg.prediction.confidence import measure_confidence, measure_entropy
 from monai_brainseg.prediction.dicom_masks import MISSING, can_write, write_segmentation
 from monai_brainseg.prediction.doubts import look_at_images, look_at_mask
-from monai_brainseg.prediction.groupings import Found, Scan
 from monai_brainseg.prediction.mask_files import write_like, write_mask_slices
 from monai_brainseg.prediction.mask_records import (
     forget_failure,
@@ -121,25 +122,25 @@ def predict(
     if rank == 0:
         say(f"precision: {_explain_precision(segmenter, options.amp)}")
     bad = {case: str(error) for case, error in found.bad.items()} if rank == 0 else {}
-    scans, done = found.scans[rank::processes], 0
-    for scan in tqdm(scans, "segmenting", unit="study", disable=None):
-        case = scan.case.patient
+    cases, done = found.cases[rank::processes], 0
+    for case in tqdm(cases, "segmenting", unit="study", disable=None):
+        patient = case.patient
         try:
-            key = hash_settings(settings, _list_inputs(scan))
-            if is_done(output, case, key) and not _is_segmentation_due(output, case):
-                forget_failure(output, case)
+            key = hash_settings(settings, _list_inputs(case))
+            if is_done(output, patient, key) and not _is_segmentation_due(output, patient):
+                forget_failure(output, patient)
                 done += 1
                 continue
-            record = segment_scan(scan, segmenter, output, options, checkpoints)
+            record = segment_case(case, segmenter, output, options, checkpoints)
             write_record(output, {**record, "key": key, "settings": settings, "weights": settings["weights"]})
             for line in (_name_size(record), *record["warnings"]):
-                say(f"{case}: {line}")
+                say(f"{patient}: {line}")
         except Exception as error:  # one bad study does not stop the rest
-            bad[case] = _explain(scan, error)
+            bad[patient] = _explain(case, error)
     if done:
-        say(f"{done} of {len(scans)} studies were segmented before, with the same settings")
-    for case, reason in bad.items():
-        write_failure(output, case, reason)
+        say(f"{done} of {len(cases)} studies were segmented before, with the same settings")
+    for patient, reason in bad.items():
+        write_failure(output, patient, reason)
     write_run(output, checkpoints, command, str(device), name_precision(segmenter.precision))
     return bad
 
@@ -179,8 +180,8 @@ def _find_network(options: Options) -> tuple[Path, dict[str, Any]]:
     return recipe.bundle, select_inference(recipe)
 
 
-def segment_scan(
-    scan: Scan, segmenter: Segmenter, output: Path, options: Options, checkpoints: Sequence[Mapping[str, Any]]
+def segment_case(
+    case: Case, segmenter: Segmenter, output: Path, options: Options, checkpoints: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Segment one study, write its files whole or not at all, and return its record.
 
@@ -188,13 +189,13 @@ def segment_scan(
         InputError: the study cannot be read or segmented, or the folder cannot be written to.
     """
     started = time.perf_counter()
-    images = find_own(read_images(scan.case))
+    images = find_own(read_images(case))
     flair = images["flair"]
     look = look_at_images(images, options.keep_scale)
     result = segmenter.segment(images, look.scale)
-    warnings = [*scan.notes, *look.warnings, *result.notes, *look_at_mask(result.mask, flair, look)]
+    warnings = [*case.notes, *look.warnings, *result.notes, *look_at_mask(result.mask, flair, look)]
     digest = hash_images(list(images.values()))
-    item = {"patient": scan.case.patient, "subject": find_subject(scan.case.patient), "hash": digest}
+    item = {"patient": case.patient, "subject": find_subject(case.patient), "hash": digest}
     if any(find_seen([item], checkpoint["seen"] or ()) for checkpoint in checkpoints):
         warnings.append("the network was trained or chosen on this patient: its mask says nothing of other patients")
     maps = {"probability": result.probability} if options.probability else {}
@@ -202,13 +203,13 @@ def segment_scan(
     if options.uncertainty:
         maps["entropy"] = measure_entropy(result.probability)
         sure = {"confidence": measure_confidence(maps["entropy"], result.mask)}
-    written, said = _write_outputs(scan, flair, result.mask, maps, output, options.bundle or DEFAULT)
+    written, said = _write_outputs(case, flair, result.mask, maps, output, options.bundle or DEFAULT)
     voxels = int(result.mask.sum())
     return {
-        "case": scan.case.patient,
-        "input": [str(file) for file in _list_inputs(scan)],
+        "case": case.patient,
+        "input": [str(file) for file in _list_inputs(case)],
         "output": written,
-        "form": scan.form,
+        "form": case.form,
         "hash": digest,
         "stand_ins": [sequence for sequence in SEQUENCES if sequence not in images],
         "scale": look.scale,
@@ -221,39 +222,39 @@ def segment_scan(
     }
 
 
-def _list_inputs(scan: Scan) -> list[Path]:
-    return list(dict.fromkeys(file for files in scan.case.images.values() for file in files))
+def _list_inputs(case: Case) -> list[Path]:
+    return list(dict.fromkeys(file for files in case.images.values() for file in files))
 
 
 def _write_outputs(
-    scan: Scan, flair: Volume, mask: np.ndarray, maps: Mapping[str, np.ndarray], output: Path, bundle: str
+    case: Case, flair: Volume, mask: np.ndarray, maps: Mapping[str, np.ndarray], output: Path, bundle: str
 ) -> tuple[list[str], list[str]]:
     """Write a study's files into a folder beside, and move them in; returns their names and warnings."""
-    case, source = scan.case.patient, scan.case.images["flair"]
+    patient, source = case.patient, case.images["flair"]
     try:
         unfinished = tempfile.TemporaryDirectory(prefix=f".unfinished-{os.getpid()}-", dir=output)
     except OSError as error:
         raise unwritable(output, error) from error
     with unfinished as name:
         folder, warnings = Path(name), []
-        if scan.form == "slices":
-            write_mask_slices(mask, source, folder / case)
+        if case.form == "slices":
+            write_mask_slices(mask, source, folder / patient)
         else:
-            _write_map(mask, scan, flair, folder / f"{case}.nii.gz")
+            _write_map(mask, case, flair, folder / f"{patient}.nii.gz")
         for kind, voxels in maps.items():
-            _write_map(voxels, scan, flair, folder / f"{case}_{kind}.nii.gz")
-        if scan.form == "dicom":
+            _write_map(voxels, case, flair, folder / f"{patient}_{kind}.nii.gz")
+        if case.form == "dicom":
             try:
-                write_segmentation(mask, source, folder / f"{case}.dcm", Path(bundle).name)
+                write_segmentation(mask, source, folder / f"{patient}.dcm", Path(bundle).name)
             except InputError as error:
                 warnings.append(str(error))
-        write_whole(folder / f"{case}_preview.png", encode_slice(draw_montage(flair, mask), ".png"))
-        return _move_in(folder, output, case), warnings
+        write_whole(folder / f"{patient}_preview.png", encode_slice(draw_montage(flair, mask), ".png"))
+        return _move_in(folder, output, patient), warnings
 
 
-def _write_map(voxels: np.ndarray, scan: Scan, flair: Volume, file: Path) -> None:
-    if scan.form == "nifti":
-        write_like(voxels, scan.case.images["flair"][0], file)
+def _write_map(voxels: np.ndarray, case: Case, flair: Volume, file: Path) -> None:
+    if case.form == "nifti":
+        write_like(voxels, case.images["flair"][0], file)
     else:
         write_nifti(Volume(voxels, flair.affine, flair.spacing_known), file)
 
@@ -286,12 +287,12 @@ def _choose_device(name: str | None) -> torch.device:
     return device
 
 
-def _explain(scan: Scan, error: Exception) -> str:
+def _explain(case: Case, error: Exception) -> str:
     """Return in one line why a study failed."""
     if isinstance(error, InputError):
         # Only `brainseg prepare` can be told to skip; here a bad study is left out anyway.
         return str(error).replace(" (--skip-bad)", "")
-    file = scan.case.images["flair"][0]
+    file = case.images["flair"][0]
     if isinstance(error, MemoryError):
         return f"{file}: does not fit into memory; close other programs, or use a larger machine"
     reason = " ".join(str(error).split())[:160]

@@ -6,7 +6,6 @@ nothing of orientation, unknown spacing, replaced sequences, copies, or whether 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from itertools import groupby
@@ -15,12 +14,14 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from monai_brainseg import __version__
-from monai_brainseg.data.cases import Case, examine_each
-from monai_brainseg.data.layouts import Found, find_cases
+from monai_brainseg.data.cases import Case, Found
+from monai_brainseg.data.layouts import find_cases
+from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.prepare import check_reading
 from monai_brainseg.data.splits import Item, read_datalist
-from monai_brainseg.data.volumes import SEQUENCES, unwritable, write_whole
+from monai_brainseg.data.studies import examine_each
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import unwritable, write_json, write_whole
 from monai_brainseg.survey.figures import Survey, describe_survey, make_rows, summarise_survey
 from monai_brainseg.survey.findings import REMEDIES, find_problems, name_part
 from monai_brainseg.survey.page import make_survey_page
@@ -59,7 +60,7 @@ def check(
     survey = _survey(source, found, items, tumor_labels)
     for line in (*_list_patients(survey), *_list_facts(survey), *_list_findings(survey)):
         say(line)
-    write_whole(output / "check.json", (json.dumps(_record(survey), indent=1) + "\n").encode("ascii"))
+    write_json(output / "check.json", _record(survey))
     write_whole(output / "check.html", make_survey_page(survey))
     say(f"wrote {output / 'check.html'}, {output / 'check.json'}")
     return survey

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_brainseg.data.cases import Case
+from monai_brainseg.data.heads import find_head
 from monai_brainseg.phantoms.patients import STYLES, Phantom, make_phantom
-from monai_brainseg.survey.profiles import Profile, find_head, profile_case
+from monai_brainseg.survey.profiles import Profile, profile_case
 
 TURNS = [f"{x}{y}{z}" for axes in itertools.permutations(("LR", "AP", "IS")) for x, y, z in itertools.product(*axes)]
 
