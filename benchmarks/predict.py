@@ -22,7 +22,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from measuring import choose_device, describe_machine, read_peak, synchronize, write_record
+from measuring import choose_device, describe_machine, synchronize, write_record
 
 KINDS = {"FLAIR alone": (1, False), "three sequences": (3, False), "three sequences, --tta": (3, True)}
 
@@ -50,6 +50,7 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     from monai_brainseg.prediction.predict import Options, segment_case
     from monai_brainseg.prediction.segmenting import load_bundle
     from monai_brainseg.runs.bundle_folders import find_bundle
+    from monai_brainseg.runs.processors import read_peak_memory
 
     device = torch.device(arguments.device) if arguments.device else choose_device()
     options = Options(bundle=arguments.bundle, tta=tta)
@@ -79,7 +80,7 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
         "forward_seconds": inside[0],
         "forward_share": inside[0] / seconds,
         "start_up_seconds": start_up,
-        "peak_gib": read_peak(),
+        "peak_gib": read_peak_memory() / 2**30,
         "gpu_peak_gib": torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else 0.0,
         "threads": torch.get_num_threads(),
     }

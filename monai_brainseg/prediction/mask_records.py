@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from monai_brainseg.files import unwritable, write_json
 from monai_brainseg.weights.provenance import RECORD, describe_machine, list_versions
@@ -95,17 +95,13 @@ def write_run(
 @contextmanager
 def _hold(output: Path) -> Iterator[None]:
     """Let one process at a time write what all of them share."""
-    lock = output / f".{RECORD}.lock"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
+        held = FileLock(output / f".{RECORD}.lock").acquire()
     except OSError as error:
         raise unwritable(output, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with held:
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _read_json(file: Path) -> dict[str, Any]:
