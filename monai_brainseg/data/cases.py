@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.slices import SLICE_ENDINGS
+from monai_brainseg.data.splits import Item
 from monai_brainseg.data.volumes import NIFTI_ENDINGS
 from monai_brainseg.errors import InputError
 
@@ -57,6 +59,21 @@ class Found:
     bad: dict[str, InputError] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     claimed: set[Path] = field(default_factory=set)
+
+
+def find_prepared(items: Iterable[Item]) -> Found:
+    """Find the cases of a datalist; a file that is gone shows when the case is read."""
+    found = Found("prepared")
+    for item in sorted(items, key=lambda item: item["patient"]):
+        patient, files = item["patient"], [(Path(file),) for file in item["image"]]
+        if len(files) in (1, len(SEQUENCES)):
+            images = dict(zip(SEQUENCES if len(files) > 1 else ("flair",), files, strict=True))
+            subject, site = item.get("subject", patient), item.get("site", "unknown")
+            found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),)))
+        else:
+            what = f"has {len(files)} images in the datalist, not FLAIR or {', '.join(SEQUENCES)}"
+            found.bad[patient] = InputError(patient, what, "write it again by brainseg prepare")
+    return found
 
 
 def find_form(file: Path) -> str:

@@ -224,8 +224,14 @@ def _check_patients(training: Sequence[Item], test: Sequence[Item], file: Path, 
                 raise InputError(file, f"has {subject} in two parts of the split", _PREPARE)
 
 
-def select_items(datalist: Path, part: str, fold: int | None = None) -> list[Item]:
+def select_items(datalist: Path, part: str, fold: int | None = None, *, labelled: bool = True) -> list[Item]:
     """Return the cases of a part of a datalist.
+
+    Args:
+        datalist: the file, or the prepared folder that holds it.
+        part: "training", "test" or "all".
+        fold: of the training part, only this one.
+        labelled: whether the mask of each must be there.
 
     Raises:
         InputError: the datalist cannot be used, or no case is left; names the folds there are.
@@ -242,6 +248,6 @@ def select_items(datalist: Path, part: str, fold: int | None = None) -> list[Ite
     if not items:
         raise InputError(datalist, f"lists no patient in its {part} part", "choose another --part")
     for item in items:
-        if not Path(item["label"]).is_file():
+        if labelled and not Path(item["label"]).is_file():
             raise InputError(item["label"], f"is gone, but {datalist} lists it as the truth of {item['patient']}")
     return items

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 from tqdm import tqdm
 
 from monai_brainseg.data.cases import Case, find_form
@@ -185,7 +184,7 @@ def _check_spacing(file: Path, volume: Volume) -> None:
 
     Where no spacing is known a pixel counts as 1, so an image may be as wide as its pixels are many.
     """
-    sizes = voxel_sizes(volume.affine)
+    sizes = volume.spacing
     extent = float((sizes * volume.voxels.shape[:3]).max())
     most = _EXTENT if volume.spacing_known else max(_EXTENT, *volume.voxels.shape[:3])
     if sizes.min() < _SPACINGS[0] or sizes.max() > _SPACINGS[1] or extent > most:

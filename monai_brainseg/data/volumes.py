@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from monai_brainseg.data.slices import decode_slice, encode_slice
 from monai_brainseg.errors import InputError
@@ -42,6 +43,11 @@ class Volume:
     voxels: np.ndarray
     affine: np.ndarray
     spacing_known: bool
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Distance between voxel centres along each axis, in units of the affine."""
+        return np.asarray(voxel_sizes(self.affine))
 
     @property
     def voxel_size(self) -> float:

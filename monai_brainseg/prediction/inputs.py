@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from monai_brainseg.data.cases import Case, Found, find_form
+from monai_brainseg.data.cases import Case, Found, find_form, find_prepared
 from monai_brainseg.data.dicom import is_dicom
 from monai_brainseg.data.layouts import list_files
 from monai_brainseg.data.naming import SEQUENCES, clean_name, parse_naming
 from monai_brainseg.data.slices import SLICE_ENDINGS
-from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.data.splits import select_items
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.groupings import (
     NO_IMAGES,
@@ -20,7 +20,6 @@ from monai_brainseg.prediction.groupings import (
     add_named,
     add_slices,
     add_volumes,
-    make_case,
 )
 
 PARTS = ("test", "training", "all")
@@ -56,7 +55,9 @@ def find_studies(
         if not path.exists():
             raise InputError(path, "no such file or folder", "check the path")
         if path.is_dir() and (path / "datalist.json").is_file():
-            found.cases += _read_prepared(path, part, fold)
+            prepared = find_prepared(select_items(path, part, fold, labelled=False))
+            found.cases += prepared.cases
+            found.bad |= prepared.bad
         else:
             loose += list_files(path) if path.is_dir() else [path]
     files = _sort_forms(dict.fromkeys(_leave_out(loose, leave_out)), found)
@@ -107,24 +108,6 @@ def _sort_forms(files: Iterable[Path], found: Found) -> dict[str, list[Path]]:
         elif file.name != "DICOMDIR":
             found.left_out[NO_IMAGES].append(str(file))
     return forms
-
-
-def _read_prepared(folder: Path, part: str, fold: int | None) -> list[Case]:
-    datalist = read_datalist(folder, check_files=False)
-    wanted = ("training", "test") if part == "all" else (part,)
-    items = [item for name in wanted for item in (datalist["test"] if name == "test" else datalist["training"])]
-    if fold is not None:
-        items = [item for item in items if item.get("fold") == fold]
-    if not items:
-        part = part if fold is None else f"{part}, fold {fold},"
-        raise InputError(folder, f"its {part} part is empty", "choose another by --part and --fold")
-    cases = []
-    for item in items:
-        files = [Path(file) for file in item["image"]]
-        roles = SEQUENCES if len(files) == 3 else ("flair",)
-        images = {role: (file,) for role, file in zip(roles, files, strict=False)}
-        cases.append(make_case(item["patient"], images))
-    return cases
 
 
 def _tell_apart(cases: Sequence[Case]) -> list[Case]:

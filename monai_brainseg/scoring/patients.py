@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 
 from monai_brainseg.data.splits import Item
 from monai_brainseg.data.volumes import Volume, read_nifti
@@ -142,7 +141,7 @@ def score_patient(item: Item, predictions: Path, tolerance: float) -> PatientSco
         probability = _read_on_grid(probability_file, volume, truth_file)
         peaks, histogram = _find_peaks(probability, probability_file), count_bins(probability.voxels, truth)
     known = item.get("spacing_known", True) and volume.spacing_known
-    spacing = tuple(float(size) for size in voxel_sizes(volume.affine)) if known else None
+    spacing = tuple(volume.spacing.tolist()) if known else None
     distances = metrics.measure_surface_distances(prediction, truth, spacing or (1.0, 1.0, 1.0))
     return PatientScores(
         patient=item["patient"],

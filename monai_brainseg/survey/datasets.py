@@ -14,13 +14,11 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from monai_brainseg import __version__
-from monai_brainseg.data.cases import Case, Found
+from monai_brainseg.data.cases import Found, find_prepared
 from monai_brainseg.data.layouts import find_cases
-from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.prepare import check_reading
 from monai_brainseg.data.splits import Item, read_datalist
 from monai_brainseg.data.studies import examine_each
-from monai_brainseg.errors import InputError
 from monai_brainseg.files import unwritable, write_json, write_whole
 from monai_brainseg.survey.figures import Survey, describe_survey, make_rows, summarise_survey
 from monai_brainseg.survey.findings import REMEDIES, find_problems, name_part
@@ -55,7 +53,7 @@ def check(
     """
     check_reading(layout, tumor_labels)
     items = _read_items(source)
-    found = _find_items(items) if items else find_cases(source, layout, naming)
+    found = find_prepared(items.values()) if items else find_cases(source, layout, naming)
     _make_writable(output)
     survey = _survey(source, found, items, tumor_labels)
     for line in (*_list_patients(survey), *_list_facts(survey), *_list_findings(survey)):
@@ -72,21 +70,6 @@ def _read_items(source: Path) -> dict[str, Item]:
         return {}
     datalist = read_datalist(source, check_files=False)
     return {item["patient"]: item for item in [*datalist["training"], *datalist["test"]]}
-
-
-def _find_items(items: Mapping[str, Item]) -> Found:
-    """Find the cases of a datalist; a file that is gone shows when the case is read."""
-    found = Found("prepared")
-    for patient, item in sorted(items.items()):
-        files = [(Path(file),) for file in item["image"]]
-        if len(files) in (1, len(SEQUENCES)):
-            images = dict(zip(SEQUENCES if len(files) > 1 else ("flair",), files, strict=True))
-            subject, site = item.get("subject", patient), item.get("site", "unknown")
-            found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),)))
-        else:
-            what = f"has {len(files)} images in the datalist, not FLAIR or {', '.join(SEQUENCES)}"
-            found.bad[patient] = InputError(patient, what, "write it again by brainseg prepare")
-    return found
 
 
 def _make_writable(output: Path) -> None:

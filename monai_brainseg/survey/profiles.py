@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_brainseg.data.cases import Case
 from monai_brainseg.data.heads import find_head
-from monai_brainseg.data.screens import find_fullest, measure_aspect, measure_spacing, turn_to_screen
+from monai_brainseg.data.screens import find_fullest, measure_aspect, turn_to_screen
 from monai_brainseg.data.studies import Study, describe_case, read_images, read_label
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.reporting.pages import draw_slice
@@ -74,7 +74,7 @@ def profile_case(case: Case, tumor_labels: Collection[int] = ()) -> Profile:
     return Profile(
         study=study,
         shape=flair.voxels.shape,
-        spacing=tuple(measure_spacing(flair).tolist()) if flair.spacing_known else None,
+        spacing=tuple(flair.spacing.tolist()) if flair.spacing_known else None,
         orientation="".join(nib.aff2axcodes(flair.affine)),
         intensities={s: tuple(np.percentile(voxels, PERCENTILES).tolist()) for s, voxels in own.items()},
         clipped={s: float(np.mean(voxels == images[s].voxels.max())) for s, voxels in own.items()},
