@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from monai_brainseg.data.naming import (
     parse_naming,
 )
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import list_files
 
 _NIFTI = r"\.nii(?:\.gz)?"
 _SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png)", re.IGNORECASE)
@@ -76,24 +76,6 @@ def _explain_nothing(files: Sequence[Path], layout: str, naming: str | None) -> 
         remedy = "of each pattern * is the patient's name; without *, that is the folder, and SOURCE the folder above"
     names = ", ".join(file.name for file in files[:_FEW])
     return f"{where} among {len(files)} files ({names}{', …' if len(files) > _FEW else ''}); {remedy}"
-
-
-def list_files(source: Path) -> list[Path]:
-    """Return the visible files below a folder, sorted; links to folders are followed, each once."""
-    files: list[Path] = []
-    seen: set[Path] = set()
-    for folder, names, entries in os.walk(source, onerror=_refuse_folder, followlinks=True):
-        here = Path(folder)
-        # macOS archives hold a hidden twin of every file.
-        names[:] = [] if here.resolve() in seen else sorted(n for n in names if not n.startswith((".", "__MACOSX")))
-        if here.resolve() not in seen:
-            files += [here / entry for entry in entries if not entry.startswith(".")]
-        seen.add(here.resolve())
-    return sorted(files)
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise InputError(error.filename, f"cannot be read ({error.strerror})", "change its permissions") from error
 
 
 def _find_slices(files: Sequence[Path]) -> Found:

@@ -20,7 +20,7 @@ from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_p
 from monai_brainseg.data.studies import Study, do_each, examine_case, examine_each, read_images, read_label
 from monai_brainseg.data.volumes import Volume, write_nifti
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import unwritable, write_json
+from monai_brainseg.files import make_folder, unwritable, write_json
 
 
 def prepare(
@@ -72,7 +72,8 @@ def prepare(
     found = find_cases(source, layout, naming)
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
-        _make_folder(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+        make_folder(unfinished)
         studies = _examine(found, tumor_labels, skip_bad)
         _say_found(source, found, studies, say)
         assigned = _split(studies, seed, test_share, folds)
@@ -139,15 +140,6 @@ def _list_prepared(output: Path) -> set[Path]:
     items = [*datalist["training"], *datalist["test"]] if "prepared_by" in datalist else []
     files = {Path(file) for item in items for file in (*item["image"], item["label"])}
     return files | ({output / "datalist.json", output / "dataset.json"} if items else set())
-
-
-def _make_folder(folder: Path) -> None:
-    """Make an empty folder; what a killed run left there goes."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
 
 
 def _put_in_place(unfinished: Path, output: Path) -> None:

@@ -100,7 +100,7 @@ def split_by_patient(
     Raises:
         InputError: too few patients to put one into each fold.
     """
-    count = round_half_up(test_share * len(sites))
+    count = int(test_share * len(sites) + 0.5)  # Python's round takes halves to the even number
     if len(sites) - count < folds:
         raise InputError(
             f"{len(sites)} patients",
@@ -131,11 +131,6 @@ def _draw_parts(line: Sequence[str], count: int, folds: int, rng: np.random.Gene
         for patient, fold in zip(rest[start : start + folds], rng.permutation(folds), strict=False):
             parts[fold].append(patient)
     return [*parts, test]
-
-
-def round_half_up(number: float) -> int:
-    """Round as by hand; Python rounds halves to even."""
-    return int(number + 0.5)
 
 
 def write_datalist(datalist: Datalist, path: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from monai_brainseg.data.cases import Case, Found, find_form, find_prepared
 from monai_brainseg.data.dicom import is_dicom
-from monai_brainseg.data.layouts import list_files
 from monai_brainseg.data.naming import SEQUENCES, clean_name, parse_naming
 from monai_brainseg.data.slices import SLICE_ENDINGS
 from monai_brainseg.data.splits import select_items
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import list_files
 from monai_brainseg.prediction.groupings import (
     NO_IMAGES,
     add_dicom,
@@ -122,7 +122,7 @@ def _tell_apart(cases: Sequence[Case]) -> list[Case]:
             twice = next(case for case in cases if names.count(case.patient.casefold()) > 1)
             raise InputError(twice.images["flair"][0], "given twice", "name it once")
         cases = [
-            _rename(case, f"{above[depth - 1]}_{case.patient}")
+            replace(case, patient=clean_name(f"{above[depth - 1]}_{case.patient}"))
             if names.count(case.patient.casefold()) > 1 and depth <= len(above)
             else case
             for case, above in zip(cases, folders, strict=True)
@@ -134,7 +134,3 @@ def _list_folders(case: Case) -> list[str]:
     """Return the names of the folders around a study, from the innermost; not the one that named it."""
     folders = [folder.name for folder in case.images["flair"][0].resolve().parents if folder.name]
     return folders[1:] if folders[:1] == [case.subject] else folders
-
-
-def _rename(case: Case, name: str) -> Case:
-    return replace(case, patient=clean_name(name))

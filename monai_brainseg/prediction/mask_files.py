@@ -56,11 +56,7 @@ def write_like(voxels: np.ndarray, source: Path, file: Path) -> None:
     header.set_data_dtype(dtype)
     header.set_slope_inter(1, 0)
     header.set_intent("none")
-    header.set_xyzt_units(*_space_unit(header))
+    header.set_xyzt_units(header.get_xyzt_units()[0], "unknown")
     header["pixdim"][4:] = 1
     made = type(image)(voxels.astype(dtype, copy=False), None, header)
     write_whole(file, compress(made.to_bytes()))
-
-
-def _space_unit(header: nib.Nifti1Header) -> tuple[str, str]:
-    return header.get_xyzt_units()[0], "unknown"

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from monai_brainseg.data.splits import Item, select_items
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import unwritable, write_json, write_whole
+from monai_brainseg.files import make_folder, write_json, write_whole
 from monai_brainseg.reporting.learning_curves import read_training_run
 from monai_brainseg.reporting.overlays import Overlay, choose_examples, draw_overlay
 from monai_brainseg.reporting.report import Evidence, make_report
@@ -110,10 +110,7 @@ def evaluate(
     provenance = judge(items, read_seen(predictions), allow_seen)
     training = read_training_run(run) if run else None
     given = _read_points(operating_points, items, predictions) if operating_points else None
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(output, error) from error
+    make_folder(output)
     bar = tqdm(items, desc="evaluate", unit="patient", disable=None)
     patients = [score_patient(item, predictions, tolerance) for item in bar]
     points = given or _choose_points(patients, part, fold)

@@ -14,7 +14,7 @@ from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
 from monai_brainseg.scoring import metrics
 from monai_brainseg.scoring.metrics import Counts, Lesions, Mask
-from monai_brainseg.scoring.probabilities import Histogram, count_bins, count_no_map
+from monai_brainseg.scoring.probabilities import Histogram, count_bins
 
 OVERLAPS = ("dice", "iou", "precision", "recall", "specificity")
 
@@ -134,7 +134,7 @@ def score_patient(item: Item, predictions: Path, tolerance: float) -> PatientSco
     truth = _to_mask(volume, truth_file)
     missing = not prediction_file.exists()
     prediction, peaks = np.zeros_like(truth), None
-    histogram = count_no_map(int(truth.sum()), int(truth.size - truth.sum())) if missing else None
+    histogram = count_bins(prediction, truth) if missing else None
     if not missing:
         prediction = _to_mask(_read_on_grid(prediction_file, volume, truth_file), prediction_file)
     if not missing and probability_file.exists():

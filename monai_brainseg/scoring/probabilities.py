@@ -41,13 +41,6 @@ def count_bins(probability: np.ndarray, truth: Mask, thresholds: Scores = THRESH
     return counts
 
 
-def count_no_map(tumour: int, background: int) -> Histogram:
-    """Return the counts of a patient without a prediction: probability 0 everywhere."""
-    counts = np.zeros((2, BINS), np.int64)
-    counts[:, 0] = background, tumour
-    return counts
-
-
 def precision_recall(counts: Histogram) -> tuple[Scores, Scores]:
     """Return precision and recall at each threshold.
 

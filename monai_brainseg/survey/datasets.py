@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from monai_brainseg import __version__
@@ -19,7 +18,7 @@ from monai_brainseg.data.layouts import find_cases
 from monai_brainseg.data.prepare import check_reading
 from monai_brainseg.data.splits import Item, read_datalist
 from monai_brainseg.data.studies import examine_each
-from monai_brainseg.files import unwritable, write_json, write_whole
+from monai_brainseg.files import make_folder, write_json, write_whole
 from monai_brainseg.survey.figures import Survey, describe_survey, make_rows, summarise_survey
 from monai_brainseg.survey.findings import REMEDIES, find_problems, name_part
 from monai_brainseg.survey.page import make_survey_page
@@ -54,7 +53,7 @@ def check(
     check_reading(layout, tumor_labels)
     items = _read_items(source)
     found = find_prepared(items.values()) if items else find_cases(source, layout, naming)
-    _make_writable(output)
+    make_folder(output)
     survey = _survey(source, found, items, tumor_labels)
     for line in (*_list_patients(survey), *_list_facts(survey), *_list_findings(survey)):
         say(line)
@@ -70,16 +69,6 @@ def _read_items(source: Path) -> dict[str, Item]:
         return {}
     datalist = read_datalist(source, check_files=False)
     return {item["patient"]: item for item in [*datalist["training"], *datalist["test"]]}
-
-
-def _make_writable(output: Path) -> None:
-    """Make the folder before the work, not after it, and try it."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise unwritable(output, error) from error
 
 
 def _survey(source: Path, found: Found, items: Mapping[str, Item], tumor_labels: Collection[int]) -> Survey:
