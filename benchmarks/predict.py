@@ -22,7 +22,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from measuring import choose_device, describe_machine, synchronize, write_record
+from measuring import describe_machine, synchronize, write_record
 
 KINDS = {"FLAIR alone": (1, False), "three sequences": (3, False), "three sequences, --tta": (3, True)}
 
@@ -47,17 +47,14 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     import torch
 
     from monai_brainseg.prediction.inputs import join_sequences
-    from monai_brainseg.prediction.predict import Options, segment_case
-    from monai_brainseg.prediction.segmenting import load_bundle
-    from monai_brainseg.runs.bundle_folders import find_bundle
+    from monai_brainseg.prediction.options import Options, load_model
+    from monai_brainseg.prediction.predict import segment_case
     from monai_brainseg.runs.processors import read_peak_memory
 
-    device = torch.device(arguments.device) if arguments.device else choose_device()
-    options = Options(bundle=arguments.bundle, tta=tta)
-    overrides = {"flip": True} if tta else {}
-    segmenter = load_bundle(find_bundle(arguments.bundle, "inference.yaml"), [arguments.checkpoint], device, overrides)
-    inside = [0.0]
-    forward = segmenter.network.forward
+    options = Options(arguments.bundle, checkpoints=(arguments.checkpoint,), tta=tta, device=arguments.device)
+    model = load_model(options)
+    inside, device = [0.0], model.segmenter.device
+    forward = model.segmenter.network.forward
 
     def timed(*images: Any) -> Any:
         synchronize(device)
@@ -67,13 +64,13 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
         inside[0] += time.perf_counter() - begun
         return answer
 
-    segmenter.network.forward = timed
+    model.segmenter.network.forward = timed
     case = join_sequences(**{role: files.get(role) for role in ("flair", "pre", "post")})  # type: ignore[arg-type]
     start_up = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as output:
         for _ in range(2):
             inside[0], begun = 0.0, time.perf_counter()
-            segment_case(case, segmenter, Path(output), options, [])
+            segment_case(case, model, Path(output), options)
             seconds = time.perf_counter() - begun
     return {
         "seconds": seconds,

@@ -37,6 +37,11 @@ class Case:
     notes: tuple[str, ...] = ()
 
     @property
+    def image_files(self) -> list[Path]:
+        """Every file of its images, once."""
+        return list(dict.fromkeys(file for files in self.images.values() for file in files))
+
+    @property
     def form(self) -> str:
         """Of its images: "slices", "nifti" or "dicom"."""
         return find_form(self.images["flair"][0])

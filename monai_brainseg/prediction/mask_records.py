@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from monai_brainseg.files import unwritable, write_json
-from monai_brainseg.weights.provenance import RECORD, describe_machine, list_versions, merge_checkpoints
+from monai_brainseg.weights.provenance import RECORD, describe_machine, list_versions
 
 _FOLDER, _FAILED = "records", "records/failed"
 _PACKAGES = ("monai", "torch", "numpy", "nibabel", "itk")
@@ -75,6 +75,9 @@ def write_run(
         )
         # Masks of an earlier run with other weights may lie beside these.
         used = {digest for case in cases for digest in case.get("weights", [])}
+        now = {checkpoint["sha256"] for checkpoint in checkpoints}
+        known = {c.get("sha256"): c for c in _read_json(output / RECORD).get("checkpoint", [])}
+        earlier = [known.get(digest, {"sha256": digest, "seen": None}) for digest in sorted(used - now)]
         record = {
             "command": list(command),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -82,7 +85,7 @@ def write_run(
             "precision": precision,
             "machine": describe_machine(),
             "versions": {"python": platform.python_version(), **list_versions(*_PACKAGES)},
-            "checkpoint": merge_checkpoints(output, *checkpoints, used=sorted(used)),
+            "checkpoint": [*checkpoints, *earlier],
             "cases": [{k: v for k, v in case.items() if k not in ("key", "weights")} for case in cases],
             "failed": failed,
         }

@@ -12,7 +12,8 @@ from monai_brainseg.data.cases import Found
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.inputs import find_studies, join_sequences
 from monai_brainseg.prediction.mask_records import read_record
-from monai_brainseg.prediction.predict import Options, predict
+from monai_brainseg.prediction.options import Options
+from monai_brainseg.prediction.predict import predict
 
 _FEW = 5  # failures that the error names
 
@@ -55,7 +56,7 @@ def segment(
         series: of DICOM studies, see ``dicom.choose_series``.
         command: what ``run.json`` gives as the command.
         say: takes each line of what happens.
-        options: fields of ``predict.Options``, such as ``checkpoints=(Path("model.pt"),)`` or ``tta=True``.
+        options: fields of ``options.Options``, such as ``checkpoints=(Path("model.pt"),)`` or ``tta=True``.
 
     Returns:
         The record of each study by its name: files that were written, size of the tumour, warnings, settings.

@@ -114,25 +114,17 @@ def _read_hashes(checkpoint: Any) -> list[str]:
     return [each for each in seen if isinstance(each, str)] if isinstance(seen, list) else []
 
 
-def merge_checkpoints(
-    folder: Path, *checkpoints: Mapping[str, Any], used: Collection[str] | None = None
-) -> list[dict[str, Any]]:
-    """Return weights for the record of a folder of masks: these, and those of masks that may lie there already.
-
-    Args:
-        folder: of masks; its ``run.json``, where there is one, lists earlier weights.
-        checkpoints: as ``describe_checkpoint`` gives them.
-        used: SHA-256 of all weights that made masks; None where nothing says it and any mask may be of any of them.
-    """
+def merge_checkpoints(folder: Path, checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return weights for the record of a folder of masks: these, and those of masks that may lie there already."""
+    file = folder / RECORD
+    if not any(folder.glob("*.nii.gz")):
+        return [dict(checkpoint)]
     try:
-        earlier = {each["sha256"]: each for each in json.loads((folder / RECORD).read_text())["checkpoint"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        earlier = {}
-    if used is None:
-        used = (earlier or {None: {}}) if any(folder.glob("*.nii.gz")) else ()
-    others = [digest for digest in used if digest not in [checkpoint["sha256"] for checkpoint in checkpoints]]
-    unknown = [{"file": None, "sha256": digest, "seen": None} for digest in others]
-    return [*map(dict, checkpoints), *(earlier.get(each["sha256"], each) for each in unknown)]
+        earlier = json.loads(file.read_text())["checkpoint"]
+        others = [each for each in earlier if each["sha256"] != checkpoint["sha256"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        others = [{"file": None, "sha256": None, "seen": None}]
+    return [dict(checkpoint), *others]
 
 
 def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allow_seen: bool) -> dict[str, Any]:

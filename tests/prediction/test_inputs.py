@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,20 @@ def test_a_prepared_folder_gives_its_part(prepared_phantoms: Path) -> None:
     found = find_studies([prepared_phantoms], part="all")
     assert len(found.cases) == 10
     assert list(found.cases[0].images) == list(SEQUENCES)
+
+
+def test_a_prepared_case_without_all_sequences_is_bad_and_the_others_are_found(
+    prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    content = json.loads((prepared_phantoms / "datalist.json").read_text())
+    content["test"][0]["image"] = content["test"][0]["image"][:2]
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    found = find_studies([tmp_path])
+    assert len(found.cases) == 1
+    ((patient, error),) = found.bad.items()
+    assert str(error) == (
+        f"{patient}: has 2 images in the datalist, not FLAIR or pre, flair, post; write it again by brainseg prepare"
+    )
 
 
 def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:

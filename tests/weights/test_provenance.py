@@ -89,12 +89,6 @@ def test_masks_of_other_weights_that_lie_in_a_folder_stay_in_its_record(tmp_path
     assert merge_checkpoints(tmp_path, one)[1]["seen"] is None
     (tmp_path / "run.json").write_text(json.dumps({"checkpoint": [other, one]}))
     assert merge_checkpoints(tmp_path, one) == [one, other]
-    assert merge_checkpoints(tmp_path, one, used=["1"]) == [one]
-    assert merge_checkpoints(tmp_path, one, used=["2", "3"]) == [
-        one,
-        other,
-        {"file": None, "sha256": "3", "seen": None},
-    ]
 
 
 def test_weights_that_know_no_images_call_nobody_clean() -> None:
