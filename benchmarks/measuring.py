@@ -45,14 +45,14 @@ def describe_machine() -> dict[str, Any]:
     """Return what a record says of the machine and of the versions."""
     import torch
 
-    from monai_brainseg.runs.machine_checks import count_cores
+    from monai_brainseg.runs.processors import list_cores
     from monai_brainseg.weights.provenance import list_versions
 
     return {
         "processor": platform.processor() or platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "processors": os.cpu_count(),
-        "processors_allowed": count_cores(),
+        "processors_allowed": len(list_cores()),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "cuda": torch.version.cuda,
@@ -77,30 +77,13 @@ def run_program(words: Sequence[Any], log: Path) -> dict[str, float]:
         if hasattr(os, "wait4"):
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
-            measured = {"peak_mib": _to_mib(usage.ru_maxrss)}
+            measured = {"peak_mib": usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)}  # bytes, or KiB
         else:
             process.wait()
             measured = {}
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, words))}\n{log.read_text()[-2000:]}")
     return {"seconds": time.perf_counter() - before, **measured}
-
-
-def read_peak() -> float | None:
-    """Return the largest resident set of this process in GiB; None on Windows."""
-    status = Path("/proc/self/status")  # on Linux, getrusage would count that of the parent as well
-    if status.is_file():
-        lines = status.read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20
-    try:
-        import resource
-    except ImportError:
-        return None
-    return _to_mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 2**10
-
-
-def _to_mib(resident: int) -> float:
-    return resident / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, others KiB
 
 
 def read_scalars(output: Path, name: str) -> list[Any]:

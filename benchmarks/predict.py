@@ -22,7 +22,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from measuring import choose_device, describe_machine, read_peak, synchronize, write_record
+from measuring import describe_machine, synchronize, write_record
 
 KINDS = {"FLAIR alone": (1, False), "three sequences": (3, False), "three sequences, --tta": (3, True)}
 
@@ -46,17 +46,15 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     started = time.perf_counter()
     import torch
 
-    from monai_brainseg.prediction.predict import Options, segment_scan
-    from monai_brainseg.prediction.segmenting import load_bundle
-    from monai_brainseg.prediction.studies import make_scan
-    from monai_brainseg.runs.bundle_folders import find_bundle
+    from monai_brainseg.prediction.inputs import join_sequences
+    from monai_brainseg.prediction.options import Options, load_model
+    from monai_brainseg.prediction.predict import segment_case
+    from monai_brainseg.runs.processors import read_peak_memory
 
-    device = torch.device(arguments.device) if arguments.device else choose_device()
-    options = Options(bundle=arguments.bundle, tta=tta)
-    overrides = {"flip": True} if tta else {}
-    segmenter = load_bundle(find_bundle(arguments.bundle, "inference.yaml"), [arguments.checkpoint], device, overrides)
-    inside = [0.0]
-    forward = segmenter.network.forward
+    options = Options(arguments.bundle, checkpoints=(arguments.checkpoint,), tta=tta, device=arguments.device)
+    model = load_model(options)
+    inside, device = [0.0], model.segmenter.device
+    forward = model.segmenter.network.forward
 
     def timed(*images: Any) -> Any:
         synchronize(device)
@@ -66,20 +64,20 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
         inside[0] += time.perf_counter() - begun
         return answer
 
-    segmenter.network.forward = timed
-    scan = make_scan(**{role: files.get(role) for role in ("flair", "pre", "post")})  # type: ignore[arg-type]
+    model.segmenter.network.forward = timed
+    case = join_sequences(**{role: files.get(role) for role in ("flair", "pre", "post")})  # type: ignore[arg-type]
     start_up = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as output:
         for _ in range(2):
             inside[0], begun = 0.0, time.perf_counter()
-            segment_scan(scan, segmenter, Path(output), options, [])
+            segment_case(case, model, Path(output), options)
             seconds = time.perf_counter() - begun
     return {
         "seconds": seconds,
         "forward_seconds": inside[0],
         "forward_share": inside[0] / seconds,
         "start_up_seconds": start_up,
-        "peak_gib": read_peak(),
+        "peak_gib": read_peak_memory() / 2**30,
         "gpu_peak_gib": torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else 0.0,
         "threads": torch.get_num_threads(),
     }

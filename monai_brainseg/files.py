@@ -1,13 +1,37 @@
-"""Writing so that a file is whole or not there."""
+"""Files: listed, and written so that each is whole or not there."""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from monai_brainseg.errors import InputError
 
 _unfinished: set[Path] = set()
+
+
+def list_files(source: Path) -> list[Path]:
+    """Return the visible files below a folder, sorted; links to folders are followed, each once."""
+    files: list[Path] = []
+    seen: set[Path] = set()
+    for folder, names, entries in os.walk(source, onerror=_refuse_folder, followlinks=True):
+        here = Path(folder)
+        # macOS archives hold a hidden twin of every file.
+        names[:] = [] if here.resolve() in seen else sorted(n for n in names if not n.startswith((".", "__MACOSX")))
+        if here.resolve() not in seen:
+            files += [here / entry for entry in entries if not entry.startswith(".")]
+        seen.add(here.resolve())
+    return sorted(files)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(error.filename, f"cannot be read ({error.strerror})", "change its permissions") from error
 
 
 @contextmanager
@@ -31,6 +55,50 @@ def write_beside(path: Path) -> Iterator[Path]:
     finally:
         unfinished.unlink(missing_ok=True)
         _unfinished.discard(unfinished)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; missing folders are made.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full.
+    """
+    try:
+        with write_beside(path) as unfinished:
+            unfinished.write_bytes(data)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all; in ASCII, since MONAI opens it in the encoding of the system.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full.
+        ValueError: a number is not finite, for which JSON has no word.
+    """
+    write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii"))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if need be, before the work and not after it, and try whether it can be written to.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """Return the error that says why ``path`` could not be written and what to do."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free space or choose another disk" if full else "choose a folder that you may write to"
+    return InputError(path, f"cannot be written ({error.strerror or error})", remedy)
 
 
 def clear_unfinished() -> None:

@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from monai_brainseg.benchmarking.plan import Plan, list_runs
 from monai_brainseg.benchmarking.runs import Run, Target, do_run, score
-from monai_brainseg.data.slice_splits import write_slice_split
-from monai_brainseg.data.volumes import unwritable, write_whole
+from monai_brainseg.benchmarking.slice_splits import write_slice_split
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import unwritable, write_json
 from monai_brainseg.runs.processes import Processes, hold_folder, make_environments
 from monai_brainseg.runs.recipes import Recipe, hash_content
 from monai_brainseg.weights.checkpoints import write_checkpoint
@@ -83,7 +83,7 @@ def check_identity(plan: Plan) -> None:
     known = json.loads(file.read_text()) if file.is_file() else {}
     if other := [name for name, value in identity.items() if known.get(name, value) != value]:
         raise InputError(plan.output, f"holds a benchmark with other {other[0]}", "name another --output")
-    write_whole(file, (json.dumps(known | identity, indent=1) + "\n").encode())
+    write_json(file, known | identity)
 
 
 def _hash_configs(bundle: Path) -> str:

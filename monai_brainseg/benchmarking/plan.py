@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_brainseg.benchmarking.runs import LEFT_OUT, SAME_SLICES, TEST, Run, Target
-from monai_brainseg.data.slice_splits import LEFT_FOLD, SAME_PATIENTS
+from monai_brainseg.benchmarking.slice_splits import LEFT_FOLD, SAME_PATIENTS
 from monai_brainseg.data.splits import Datalist, read_datalist
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.recipes import Recipe, read_recipe

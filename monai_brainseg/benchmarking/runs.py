@@ -21,8 +21,8 @@ import torch
 import yaml
 
 from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.data.volumes import write_whole
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_json, write_whole
 from monai_brainseg.reporting.evaluation import evaluate
 from monai_brainseg.reporting.learning_curves import read_training_run
 from monai_brainseg.runs.processes import Processes
@@ -242,4 +242,4 @@ def _keep_weights(run: Run, finished: bool) -> None:
 
 
 def _note(run: Run, **facts: Any) -> None:
-    write_whole(run.folder / "state.json", (json.dumps({**run.state, **facts}) + "\n").encode())
+    write_json(run.folder / "state.json", {**run.state, **facts})

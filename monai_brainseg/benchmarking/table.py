@@ -12,8 +12,8 @@ from monai_brainseg.benchmarking.benchmark import list_ensembles
 from monai_brainseg.benchmarking.figures import Scores, average, compare, pair_networks, read_scores, summarise_networks
 from monai_brainseg.benchmarking.plan import Plan, list_runs
 from monai_brainseg.benchmarking.runs import LEFT_OUT, SAME_SLICES, TEST, Run
-from monai_brainseg.data.slice_splits import SIDES
-from monai_brainseg.data.volumes import write_whole
+from monai_brainseg.benchmarking.slice_splits import SIDES
+from monai_brainseg.files import write_whole
 from monai_brainseg.reporting.pages import list_facts, make_number_table, make_page
 from monai_brainseg.runs.recipes import count_parameters
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_brainseg.prediction.studies import PARTS
+from monai_brainseg.prediction.inputs import PARTS
 
 _PREDICT = """\
 Segment the tumour in studies. An INPUT is one of these, or a folder of many of them:

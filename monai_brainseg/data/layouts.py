@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_brainseg.data.cases import Case
+from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.dicom import is_dicom
-from monai_brainseg.data.naming import ROLES, clean_name, find_role, find_site, find_subject, parse_naming
-from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.data.naming import (
+    CHANNELS,
+    ROLES,
+    SEQUENCES,
+    clean_name,
+    find_role,
+    find_site,
+    find_subject,
+    parse_naming,
+)
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import list_files
 
 _NIFTI = r"\.nii(?:\.gz)?"
 _SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png)", re.IGNORECASE)
@@ -26,25 +33,6 @@ _UNUSED = "are no sequence that the networks take"
 
 # A patient, what a file is of that patient ("pre", "flair", "post", "label", "unused"), and the file.
 Entry = tuple[str, str, Path]
-
-
-@dataclass
-class Found:
-    """What lies in a folder.
-
-    Attributes:
-        layout: the name of its layout.
-        cases: sorted by patient.
-        bad: for each patient that cannot be used, why.
-        left_out: what is not used, by reason.
-        claimed: every file that belongs to a patient, used or not.
-    """
-
-    layout: str
-    cases: list[Case] = field(default_factory=list)
-    bad: dict[str, InputError] = field(default_factory=dict)
-    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    claimed: set[Path] = field(default_factory=set)
 
 
 def find_cases(source: Path, layout: str = "auto", naming: str | None = None) -> Found:
@@ -88,24 +76,6 @@ def _explain_nothing(files: Sequence[Path], layout: str, naming: str | None) -> 
         remedy = "of each pattern * is the patient's name; without *, that is the folder, and SOURCE the folder above"
     names = ", ".join(file.name for file in files[:_FEW])
     return f"{where} among {len(files)} files ({names}{', …' if len(files) > _FEW else ''}); {remedy}"
-
-
-def list_files(source: Path) -> list[Path]:
-    """Return the visible files below a folder, sorted; links to folders are followed, each once."""
-    files: list[Path] = []
-    seen: set[Path] = set()
-    for folder, names, entries in os.walk(source, onerror=_refuse_folder, followlinks=True):
-        here = Path(folder)
-        # macOS archives hold a hidden twin of every file.
-        names[:] = [] if here.resolve() in seen else sorted(n for n in names if not n.startswith((".", "__MACOSX")))
-        if here.resolve() not in seen:
-            files += [here / entry for entry in entries if not entry.startswith(".")]
-        seen.add(here.resolve())
-    return sorted(files)
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise InputError(error.filename, f"cannot be read ({error.strerror})", "change its permissions") from error
 
 
 def _find_slices(files: Sequence[Path]) -> Found:
@@ -152,8 +122,7 @@ def _make_slice_case(patient: str, folder: Path, slices: Iterable[re.Match[str]]
         if number != expected:
             raise InputError(folder, f"slice {expected} of {patient} is missing", "add it or use --skip-bad")
     stack = tuple(images[number] for number in numbers)
-    channels = {sequence: index for index, sequence in enumerate(SEQUENCES)}
-    return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), channels)
+    return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), CHANNELS)
 
 
 def _find_brats(files: Sequence[Path]) -> Found:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from monai_brainseg.data.volumes import SEQUENCES
 from monai_brainseg.errors import InputError
+
+# In the order of a network's channels.
+SEQUENCES = ("pre", "flair", "post")
+CHANNELS = {sequence: channel for channel, sequence in enumerate(SEQUENCES)}
 
 # What data sets call the sequences, in lower case without punctuation; T2 is a file of the patient that is not used.
 _SPELLINGS = {

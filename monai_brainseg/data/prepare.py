@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -14,11 +13,14 @@ from statistics import median
 import numpy as np
 
 from monai_brainseg import __version__
-from monai_brainseg.data.cases import Study, do_each, examine_case, examine_each, read_images, read_label
-from monai_brainseg.data.layouts import LAYOUTS, Found, find_cases
+from monai_brainseg.data.cases import Found
+from monai_brainseg.data.layouts import LAYOUTS, find_cases
+from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
-from monai_brainseg.data.volumes import SEQUENCES, Volume, unwritable, write_nifti, write_whole
+from monai_brainseg.data.studies import Study, do_each, examine_case, examine_each, read_images, read_label
+from monai_brainseg.data.volumes import Volume, write_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import make_folder, unwritable, write_json
 
 
 def prepare(
@@ -70,7 +72,8 @@ def prepare(
     found = find_cases(source, layout, naming)
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
-        _make_folder(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+        make_folder(unfinished)
         studies = _examine(found, tumor_labels, skip_bad)
         _say_found(source, found, studies, say)
         assigned = _split(studies, seed, test_share, folds)
@@ -137,15 +140,6 @@ def _list_prepared(output: Path) -> set[Path]:
     items = [*datalist["training"], *datalist["test"]] if "prepared_by" in datalist else []
     files = {Path(file) for item in items for file in (*item["image"], item["label"])}
     return files | ({output / "datalist.json", output / "dataset.json"} if items else set())
-
-
-def _make_folder(folder: Path) -> None:
-    """Make an empty folder; what a killed run left there goes."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
 
 
 def _put_in_place(unfinished: Path, output: Path) -> None:
@@ -221,7 +215,7 @@ def _write_records(datalist: Datalist, sequences: Sequence[str], folder: Path) -
         "numTraining": len(datalist["training"]),
         "file_ending": ".nii.gz",
     }
-    write_whole(folder / "dataset.json", (json.dumps(dataset, indent=1) + "\n").encode("ascii"))
+    write_json(folder / "dataset.json", dataset)
     write_datalist(datalist, folder / "datalist.json")
 
 

@@ -8,11 +8,6 @@ import numpy as np
 from monai_brainseg.data.volumes import Volume
 
 
-def measure_spacing(volume: Volume) -> np.ndarray:
-    """Return the distance between voxel centres along each axis, in units of the affine."""
-    return np.linalg.norm(volume.affine[:3, :3], axis=0)
-
-
 def turn_to_screen(volume: Volume, *arrays: np.ndarray) -> list[np.ndarray]:
     """Return arrays on a volume's grid as ``[column, row, slice]`` of the screen, slices upwards.
 
@@ -20,14 +15,19 @@ def turn_to_screen(volume: Volume, *arrays: np.ndarray) -> list[np.ndarray]:
         volume: whose affine tells where its axes lead.
         arrays: ``[x, y, z]``, of its shape.
     """
-    turn = _find_turn(volume)
+    turn = find_turn(volume)
     return [nib.orientations.apply_orientation(array, turn) for array in arrays]
+
+
+def turn_spacing(volume: Volume) -> np.ndarray:
+    """Return the spacing along ``[column, row, slice]`` of the screen."""
+    return np.asarray(volume.spacing[np.argsort(find_turn(volume)[:, 0])])
 
 
 def measure_aspect(volume: Volume) -> float:
     """Return height over width of a pixel on the screen."""
-    spacing = measure_spacing(volume)[np.argsort(_find_turn(volume)[:, 0])]
-    return float(spacing[1] / spacing[0])
+    width, height, _ = turn_spacing(volume)
+    return float(height / width)
 
 
 def find_fullest(mask: np.ndarray) -> int:
@@ -36,6 +36,7 @@ def find_fullest(mask: np.ndarray) -> int:
     return int(areas.argmax()) if areas.any() else len(areas) // 2
 
 
-def _find_turn(volume: Volume) -> np.ndarray:
+def find_turn(volume: Volume) -> np.ndarray:
+    """Return how a volume's axes are to be turned, as nibabel's ``apply_orientation`` takes it."""
     found = nib.orientations.io_orientation(volume.affine)
     return np.asarray(nib.orientations.ornt_transform(found, nib.orientations.axcodes2ornt("LPS")))

@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 import numpy as np
 
 from monai_brainseg.data.datalist_fields import find_wrong_field
-from monai_brainseg.data.volumes import write_whole
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_json
 
 _PARTS = ("training", "test")
 _DRAWS = 100
@@ -100,7 +100,7 @@ def split_by_patient(
     Raises:
         InputError: too few patients to put one into each fold.
     """
-    count = round_half_up(test_share * len(sites))
+    count = int(test_share * len(sites) + 0.5)  # Python's round takes halves to the even number
     if len(sites) - count < folds:
         raise InputError(
             f"{len(sites)} patients",
@@ -133,11 +133,6 @@ def _draw_parts(line: Sequence[str], count: int, folds: int, rng: np.random.Gene
     return [*parts, test]
 
 
-def round_half_up(number: float) -> int:
-    """Round as by hand; Python rounds halves to even."""
-    return int(number + 0.5)
-
-
 def write_datalist(datalist: Datalist, path: Path) -> None:
     """Write a datalist; paths become relative to it, and a list of one image that image.
 
@@ -149,7 +144,7 @@ def write_datalist(datalist: Datalist, path: Path) -> None:
     content: dict[str, Any] = dict(datalist)
     for part in _PARTS:
         content[part] = [_relate(item, path.parent) for item in content[part]]
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode("ascii"))
+    write_json(path, content)
 
 
 def read_datalist(path: Path, check_files: bool = True) -> Datalist:
@@ -224,8 +219,14 @@ def _check_patients(training: Sequence[Item], test: Sequence[Item], file: Path, 
                 raise InputError(file, f"has {subject} in two parts of the split", _PREPARE)
 
 
-def select_items(datalist: Path, part: str, fold: int | None = None) -> list[Item]:
+def select_items(datalist: Path, part: str, fold: int | None = None, *, labelled: bool = True) -> list[Item]:
     """Return the cases of a part of a datalist.
+
+    Args:
+        datalist: the file, or the prepared folder that holds it.
+        part: "training", "test" or "all".
+        fold: of the training part, only this one.
+        labelled: whether the mask of each must be there.
 
     Raises:
         InputError: the datalist cannot be used, or no case is left; names the folds there are.
@@ -242,6 +243,6 @@ def select_items(datalist: Path, part: str, fold: int | None = None) -> list[Ite
     if not items:
         raise InputError(datalist, f"lists no patient in its {part} part", "choose another --part")
     for item in items:
-        if not Path(item["label"]).is_file():
+        if labelled and not Path(item["label"]).is_file():
             raise InputError(item["label"], f"is gone, but {datalist} lists it as the truth of {item['patient']}")
     return items

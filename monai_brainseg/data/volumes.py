@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import io
@@ -13,19 +12,18 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from monai_brainseg.data.slices import decode_slice, encode_slice
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import write_beside
-
-SEQUENCES = ("pre", "flair", "post")
+from monai_brainseg.files import write_whole
 
 # Columns of a slice run from the patient's right to left, rows from front to back, slices upwards: [x, y, z] is LPS,
 # and NIfTI's world is RAS.
 _SLICES_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 _NIFTI_DTYPES = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float16": "float32"}
-_NIFTI_ENDINGS = (".nii.gz", ".nii")
+NIFTI_ENDINGS = (".nii.gz", ".nii")
 _GZIP_LEVEL = 6
 _CHUNK = 2**20
 # 1024 voxels a side in float32: no head is larger, and what a damaged header claims must not fill the memory.
@@ -45,6 +43,11 @@ class Volume:
     voxels: np.ndarray
     affine: np.ndarray
     spacing_known: bool
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Distance between voxel centres along each axis, in units of the affine."""
+        return np.asarray(voxel_sizes(self.affine))
 
     @property
     def voxel_size(self) -> float:
@@ -135,7 +138,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
         InputError: the file cannot be written.
         ValueError: it has another ending.
     """
-    if not path.name.endswith(_NIFTI_ENDINGS):
+    if not path.name.endswith(NIFTI_ENDINGS):
         raise ValueError(f"{path}: NIfTI is written as .nii.gz or .nii")
     dtype = _NIFTI_DTYPES.get(volume.voxels.dtype.name, volume.voxels.dtype)
     image = nib.Nifti1Image(volume.voxels.astype(dtype, copy=False), volume.affine)
@@ -163,26 +166,6 @@ def _hash_voxels(voxels: np.ndarray) -> bytes:
     digest = hashlib.sha256(repr(voxels.shape).encode())
     digest.update(memoryview(values).cast("B") if values.size else b"")
     return digest.digest()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; missing folders are made.
-
-    Raises:
-        InputError: the folder cannot be written or the disk is full.
-    """
-    try:
-        with write_beside(path) as unfinished:
-            unfinished.write_bytes(data)
-    except OSError as error:
-        raise unwritable(path, error) from error
-
-
-def unwritable(path: Path, error: OSError) -> InputError:
-    """Return the error that says why ``path`` could not be written and what to do."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = "free space or choose another disk" if full else "choose a folder that you may write to"
-    return InputError(path, f"cannot be written ({error.strerror or error})", remedy)
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from monai_brainseg import __version__
-from monai_brainseg.data.volumes import write_whole
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_whole
 
 _LIBRARY = "highdicom"
 MISSING = f"DICOM SEG needs {_LIBRARY}"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
 
-from monai_brainseg.data.screens import measure_spacing, turn_to_screen
+from monai_brainseg.data.heads import find_head
+from monai_brainseg.data.screens import turn_spacing, turn_to_screen
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
-from monai_brainseg.survey.profiles import find_head
 
 # Diameter of a circle as large as the head's largest slice, in pixels: over the 68 training patients of the LGG set the
 # median is 197 and the range 175 to 247 (``find_head`` on FLAIR, 2026-11). A brain without its skull is 0.75 of that.
@@ -66,7 +65,7 @@ def look_at_images(images: Mapping[str, Volume], keep_scale: bool = False) -> Lo
     step = max(1, round(max(voxels.shape[:2]) / _COLUMNS))
     thin = voxels[::step, ::step]
     _, head = find_head(thin)
-    spacing = _turn_spacing(flair)
+    spacing = turn_spacing(flair)
     warnings = [*_judge_unit(flair), *_judge_slices(flair), *_judge_noise(thin), *_judge_head(head, spacing)]
     scale, said = _choose_scale(head, spacing * (step, step, 1), flair.spacing_known)
     scale, said = (1.0, []) if keep_scale else (scale, said)
@@ -96,13 +95,8 @@ def _refuse_no_image(sequence: str, voxels: np.ndarray) -> None:
         raise InputError(sequence, f"has only {len(values)} different values, as a mask has", "give the image")
 
 
-def _turn_spacing(volume: Volume) -> np.ndarray:
-    order = np.argsort(nib.orientations.io_orientation(volume.affine)[:, 0])
-    return np.asarray(measure_spacing(volume)[order])
-
-
 def _judge_unit(flair: Volume) -> Iterable[str]:
-    spacing = measure_spacing(flair)
+    spacing = flair.spacing
     if not flair.spacing_known and not np.allclose(spacing, 1):
         size = "x".join(f"{side:g}" for side in spacing.round(2))
         yield f"its header names no unit for voxels of {size}: no millilitres; if they are mm, set xyzt_units"
@@ -112,7 +106,7 @@ def _judge_slices(flair: Volume) -> Iterable[str]:
     (count,) = turn_to_screen(flair, flair.voxels)[0].shape[2:]
     if count < _FEW_SLICES:
         yield f"it has few slices ({count}): what lies between them is not seen"
-    spacing = _turn_spacing(flair)
+    spacing = turn_spacing(flair)
     thick = int(spacing.argmax())
     if flair.spacing_known and thick != 2 and spacing[thick] > _THICK * np.median(spacing):
         seen = ("sagittal", "coronal")[thick]

@@ -5,66 +5,34 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 
-from monai_brainseg.data.cases import Case
+from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.dicom import Series, choose_series, list_series, says_flair
-from monai_brainseg.data.naming import ROLES, clean_name
-from monai_brainseg.data.slices import SLICE_ENDINGS
-from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.data.naming import CHANNELS, ROLES, SEQUENCES, clean_name
+from monai_brainseg.data.volumes import NIFTI_ENDINGS
 from monai_brainseg.errors import InputError
 
-_NIFTI_ENDINGS = (".nii.gz", ".nii")
+# Of what lies among the inputs.
+NO_IMAGES = "are no FLAIR, pre- or post-contrast image"
+
 _CHANNEL = re.compile(r"(?P<case>.+)_000(?P<channel>[0-2])")
 _LAST_NUMBER = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)\D*")
 
 
-@dataclass(frozen=True)
-class Scan:
-    """One study to be segmented.
+def make_case(name: str, images: Mapping[str, tuple[Path, ...]], *notes: str, channels: bool = False) -> Case:
+    """Return a case without a mask.
 
-    Attributes:
-        case: its files; ``label`` is empty.
-        notes: what its names already say against it.
+    Args:
+        name: of the case.
+        images: files of each sequence.
+        notes: what the names of its files already say against it.
+        channels: whether a file holds all sequences.
     """
-
-    case: Case
-    notes: tuple[str, ...] = ()
-
-    @property
-    def form(self) -> str:
-        """Of its files: slices, nifti or dicom."""
-        return find_form(self.case.images["flair"][0])
-
-
-@dataclass
-class Found:
-    """What lies among the inputs.
-
-    Attributes:
-        scans: the studies, by name.
-        bad: why a study cannot be used, by name.
-        left_out: files that are no image of a study.
-    """
-
-    scans: list[Scan] = field(default_factory=list)
-    bad: dict[str, InputError] = field(default_factory=dict)
-    left_out: list[Path] = field(default_factory=list)
-
-
-def find_form(file: Path) -> str:
-    """Return "slices", "nifti" or "dicom"."""
-    if file.suffix.lower() in SLICE_ENDINGS:
-        return "slices"
-    return "nifti" if file.name.endswith(_NIFTI_ENDINGS) else "dicom"
-
-
-def make_case(name: str, images: Mapping[str, tuple[Path, ...]], channels: Mapping[str, int] | None = None) -> Case:
-    """Return a case without a mask."""
-    return Case(clean_name(name), clean_name(name), "unknown", images, (), channels or {})
+    return Case(clean_name(name), clean_name(name), "unknown", images, (), CHANNELS if channels else {}, notes)
 
 
 def add_slices(found: Found, files: Sequence[Path]) -> None:
@@ -84,9 +52,8 @@ def add_slices(found: Found, files: Sequence[Path]) -> None:
             continue
         stack = tuple(numbers[number][0] for number in sorted(numbers))
         lacking = sorted(set(range(min(numbers), max(numbers))) - numbers.keys())
-        notes = (f"slice {lacking[0]} is missing, {len(lacking)} in all",) if lacking else ()
-        channels = {sequence: index for index, sequence in enumerate(SEQUENCES)}
-        found.scans.append(Scan(make_case(name, dict.fromkeys(SEQUENCES, stack), channels), notes))
+        notes = [f"slice {lacking[0]} is missing, {len(lacking)} in all"] if lacking else []
+        found.cases.append(make_case(name, dict.fromkeys(SEQUENCES, stack), *notes, channels=True))
 
 
 def add_named(found: Found, files: Sequence[Path], patterns: Mapping[str, re.Pattern[str]]) -> None:
@@ -98,7 +65,7 @@ def add_named(found: Found, files: Sequence[Path], patterns: Mapping[str, re.Pat
             if role != "label":
                 roles[patient][role].append(file)
         if not matches:
-            found.left_out.append(file)
+            found.left_out[NO_IMAGES].append(str(file))
     for patient, images in roles.items():
         _add_roles(found, patient, images)
 
@@ -116,7 +83,7 @@ def add_volumes(found: Found, files: Sequence[Path]) -> None:
             _add_spoken(found, folder, rest)
         else:
             # Without a FLAIR by name, a file is a study of its own.
-            found.scans += [_make_whole(file) for file in rest]
+            found.cases += [_make_whole(file) for file in rest]
 
 
 def add_dicom(found: Found, files: Sequence[Path], wanted: str | None) -> None:
@@ -143,8 +110,8 @@ def add_dicom(found: Found, files: Sequence[Path], wanted: str | None) -> None:
             found.bad[clean_name(name)] = error
             continue
         flair = says_flair(series.description)
-        notes = () if flair else (f"series {series} does not say FLAIR, which the network takes",)
-        found.scans.append(Scan(make_case(name, {"flair": series.files}), notes))
+        notes = [] if flair else [f"series {series} does not say FLAIR, which the network takes"]
+        found.cases.append(make_case(name, {"flair": series.files}, *notes))
 
 
 def find_word(stem: str) -> tuple[str | None, str]:
@@ -169,7 +136,7 @@ def _add_roles(found: Found, name: str, images: Mapping[str, Sequence[Path]]) ->
         )
     else:
         roles = {role: (images[role][0],) for role in SEQUENCES if role in images}
-        found.scans.append(Scan(make_case(name, roles)))
+        found.cases.append(make_case(name, roles))
 
 
 def _add_spoken(found: Found, folder: Path, files: Sequence[Path]) -> None:
@@ -180,7 +147,7 @@ def _add_spoken(found: Found, folder: Path, files: Sequence[Path]) -> None:
         if role in SEQUENCES:
             groups[rest][role].append(file)
         else:
-            found.left_out.append(file)
+            found.left_out[NO_IMAGES].append(str(file))
     for rest, images in groups.items():
         # What follows the sequence says how it was made, unless it tells several studies apart.
         leads = rest and any(_stem(file).startswith(rest) for several in images.values() for file in several)
@@ -196,13 +163,14 @@ def _add_channels(found: Found, numbered: Sequence[tuple[re.Match[str], Path]]) 
         _add_roles(found, name, {"flair": next(iter(images.values()))} if len(images) == 1 else images)
 
 
-def _make_whole(file: Path) -> Scan:
+def _make_whole(file: Path) -> Case:
     """Return a study of one file: FLAIR, or pre-contrast, FLAIR and post-contrast along a fourth axis."""
     role = find_word(_stem(file))[0]
-    notes = (f"its name says {role}, and the network takes FLAIR",) if role in ("pre", "post", "unused") else ()
-    channels = {sequence: index for index, sequence in enumerate(SEQUENCES)} if _count_channels(file) == 3 else {}
-    images = dict.fromkeys(SEQUENCES, (file,)) if channels else {"flair": (file,)}
-    return Scan(make_case(_stem(file), images, channels), notes)
+    notes = [f"its name says {role}, and the network takes FLAIR"] if role in ("pre", "post", "unused") else []
+    several = _count_channels(file) == len(SEQUENCES)
+    return make_case(
+        _stem(file), dict.fromkeys(SEQUENCES if several else ("flair",), (file,)), *notes, channels=several
+    )
 
 
 def _count_channels(file: Path) -> int:
@@ -221,4 +189,4 @@ def _common_folder(folders: Sequence[Path]) -> Path:
 
 
 def _stem(file: Path) -> str:
-    return next(file.name.removesuffix(ending) for ending in _NIFTI_ENDINGS if file.name.endswith(ending))
+    return next(file.name.removesuffix(ending) for ending in NIFTI_ENDINGS if file.name.endswith(ending))

@@ -1,15 +1,24 @@
-"""Masks in the form and on the grid of the images that they were made of."""
+"""Masks in the form and on the grid of the images that they were made of, with what lies beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from monai_brainseg.data.volumes import compress, write_slices, write_whole
+from monai_brainseg.data.cases import Case
+from monai_brainseg.data.slices import encode_slice
+from monai_brainseg.data.volumes import Volume, compress, write_nifti, write_slices
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import unwritable, write_whole
+from monai_brainseg.prediction.dicom_masks import write_segmentation
+from monai_brainseg.prediction.mask_records import read_record
+from monai_brainseg.prediction.montages import draw_montage
 
 # NIfTI fields for free text, which may name the patient.
 _TEXTS = ("descrip", "aux_file", "db_name", "intent_name", "data_type")
@@ -55,11 +64,69 @@ def write_like(voxels: np.ndarray, source: Path, file: Path) -> None:
     header.set_data_dtype(dtype)
     header.set_slope_inter(1, 0)
     header.set_intent("none")
-    header.set_xyzt_units(*_space_unit(header))
+    header.set_xyzt_units(header.get_xyzt_units()[0], "unknown")
     header["pixdim"][4:] = 1
     made = type(image)(voxels.astype(dtype, copy=False), None, header)
     write_whole(file, compress(made.to_bytes()))
 
 
-def _space_unit(header: nib.Nifti1Header) -> tuple[str, str]:
-    return header.get_xyzt_units()[0], "unknown"
+def write_outputs(
+    case: Case, flair: Volume, mask: np.ndarray, maps: Mapping[str, np.ndarray], output: Path, network: str
+) -> tuple[list[str], list[str]]:
+    """Write a study's mask in its form, its maps and its preview; all are there at the end, or none.
+
+    Args:
+        case: the study.
+        flair: its volume.
+        mask: ``[x, y, z]`` bool.
+        maps: further maps by name, float, of the same shape.
+        output: the folder.
+        network: what made the mask.
+
+    Returns:
+        names of the files and folders that were written, and warnings.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    patient, source = case.patient, case.images["flair"]
+    try:
+        unfinished = tempfile.TemporaryDirectory(prefix=f".unfinished-{os.getpid()}-", dir=output)
+    except OSError as error:
+        raise unwritable(output, error) from error
+    with unfinished as name:
+        folder, warnings = Path(name), []
+        if case.form == "slices":
+            write_mask_slices(mask, source, folder / patient)
+        else:
+            _write_map(mask, case, flair, folder / f"{patient}.nii.gz")
+        for kind, voxels in maps.items():
+            _write_map(voxels, case, flair, folder / f"{patient}_{kind}.nii.gz")
+        if case.form == "dicom":
+            try:
+                write_segmentation(mask, source, folder / f"{patient}.dcm", network)
+            except InputError as error:
+                warnings.append(str(error))
+        write_whole(folder / f"{patient}_preview.png", encode_slice(draw_montage(flair, mask), ".png"))
+        return _move_in(folder, output, patient), warnings
+
+
+def _write_map(voxels: np.ndarray, case: Case, flair: Volume, file: Path) -> None:
+    if case.form == "nifti":
+        write_like(voxels, case.images["flair"][0], file)
+    else:
+        write_nifti(Volume(voxels, flair.affine, flair.spacing_known), file)
+
+
+def _move_in(folder: Path, output: Path, case: str) -> list[str]:
+    """Move what was written into the output, in place of what an earlier run wrote for the case."""
+    names = sorted(path.name for path in folder.iterdir())
+    try:
+        for old in {*read_record(output, case).get("output", []), *names}:
+            place = output / old
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        for name in names:
+            (folder / name).rename(output / name)
+    except OSError as error:
+        raise unwritable(output, error) from error
+    return names

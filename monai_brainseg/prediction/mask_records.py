@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from monai_brainseg.data.volumes import unwritable, write_whole
+from filelock import FileLock
+
+from monai_brainseg.files import unwritable, write_json
 from monai_brainseg.weights.provenance import RECORD, describe_machine, list_versions
 
 _FOLDER, _FAILED = "records", "records/failed"
@@ -43,7 +43,7 @@ def write_record(output: Path, record: Mapping[str, Any]) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    write_whole(output / _FOLDER / f"{record['case']}.json", _to_json(record))
+    write_json(output / _FOLDER / f"{record['case']}.json", record)
     forget_failure(output, record["case"])
 
 
@@ -58,7 +58,7 @@ def write_failure(output: Path, case: str, reason: str) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    write_whole(output / _FAILED / f"{case}.json", _to_json({"case": case, "error": reason}))
+    write_json(output / _FAILED / f"{case}.json", {"case": case, "error": reason})
 
 
 def write_run(
@@ -89,23 +89,19 @@ def write_run(
             "cases": [{k: v for k, v in case.items() if k not in ("key", "weights")} for case in cases],
             "failed": failed,
         }
-        write_whole(output / RECORD, _to_json(record))
+        write_json(output / RECORD, record)
 
 
 @contextmanager
 def _hold(output: Path) -> Iterator[None]:
     """Let one process at a time write what all of them share."""
-    lock = output / f".{RECORD}.lock"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
+        held = FileLock(output / f".{RECORD}.lock").acquire()
     except OSError as error:
         raise unwritable(output, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with held:
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -114,7 +110,3 @@ def _read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _to_json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1) + "\n").encode()

@@ -8,11 +8,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from monai_brainseg.data.cases import Found
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.groupings import Found
+from monai_brainseg.prediction.inputs import find_studies, join_sequences
 from monai_brainseg.prediction.mask_records import read_record
-from monai_brainseg.prediction.predict import Options, predict
-from monai_brainseg.prediction.studies import find_scans, make_scan
+from monai_brainseg.prediction.options import Options
+from monai_brainseg.prediction.predict import predict
 
 _FEW = 5  # failures that the error names
 
@@ -55,7 +56,7 @@ def segment(
         series: of DICOM studies, see ``dicom.choose_series``.
         command: what ``run.json`` gives as the command.
         say: takes each line of what happens.
-        options: fields of ``predict.Options``, such as ``checkpoints=(Path("model.pt"),)`` or ``tta=True``.
+        options: fields of ``options.Options``, such as ``checkpoints=(Path("model.pt"),)`` or ``tta=True``.
 
     Returns:
         The record of each study by its name: files that were written, size of the tumour, warnings, settings.
@@ -68,16 +69,15 @@ def segment(
     if bool(paths) == bool(flair) or (roles and flair is None):
         raise InputError("INPUT or --flair", "give one of them", "--pre and --post only beside --flair")
     if roles:
-        found = Found([make_scan(**roles, series=series)])
+        found = Found(cases=[join_sequences(**roles, series=series)])
     else:
-        found = find_scans(paths, naming=naming, part=part, fold=fold, series=series, leave_out=Path(output))
-    if found.left_out:
-        some = ", ".join(map(str, found.left_out[:3])) + (", ..." if len(found.left_out) > 3 else "")
-        say(f"left out: {len(found.left_out)} files that are no FLAIR, pre- or post-contrast image: {some}")
+        found = find_studies(paths, naming=naming, part=part, fold=fold, series=series, leave_out=Path(output))
+    for reason, files in found.left_out.items():
+        say(f"left out: {len(files)} files that {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}")
     bad = predict(found, Path(output), Options(**options), command, say)
     if bad:
-        raise _sum_up(bad, len(found.scans) + len(found.bad), Path(output))
-    return {scan.case.patient: read_record(Path(output), scan.case.patient) for scan in found.scans}
+        raise _sum_up(bad, len(found.cases) + len(found.bad), Path(output))
+    return {case.patient: read_record(Path(output), case.patient) for case in found.cases}
 
 
 def _sum_up(bad: dict[str, str], count: int, output: Path) -> InputError:

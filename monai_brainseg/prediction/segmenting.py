@@ -15,7 +15,8 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import ImageReader
 
-from monai_brainseg.data.volumes import SEQUENCES, Volume
+from monai_brainseg.data.naming import SEQUENCES
+from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.recipes import lay_over

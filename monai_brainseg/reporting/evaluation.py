@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import math
 import platform
 from collections.abc import Iterable, Sequence
@@ -17,8 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from monai_brainseg.data.splits import Item, select_items
-from monai_brainseg.data.volumes import unwritable, write_whole
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import make_folder, write_json, write_whole
 from monai_brainseg.reporting.learning_curves import read_training_run
 from monai_brainseg.reporting.overlays import Overlay, choose_examples, draw_overlay
 from monai_brainseg.reporting.report import Evidence, make_report
@@ -111,10 +110,7 @@ def evaluate(
     provenance = judge(items, read_seen(predictions), allow_seen)
     training = read_training_run(run) if run else None
     given = _read_points(operating_points, items, predictions) if operating_points else None
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(output, error) from error
+    make_folder(output)
     bar = tqdm(items, desc="evaluate", unit="patient", disable=None)
     patients = [score_patient(item, predictions, tolerance) for item in bar]
     points = given or _choose_points(patients, part, fold)
@@ -142,7 +138,7 @@ def evaluate(
     rows = [to_row(patient) | {"seen": _tell_seen(patient.patient, provenance)} for patient in patients]
     page = make_report(summary, Evidence(rows, _draw_examples(summary, items, predictions), training))
     write_whole(output / "metrics.csv", _format_rows(rows).encode())
-    write_whole(output / "summary.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
+    write_json(output / "summary.json", summary)
     write_whole(output / "report.html", page)
     return summary
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import psutil
 
 from monai_brainseg.data.splits import Item
 from monai_brainseg.errors import InputError
@@ -19,7 +20,7 @@ from monai_brainseg.runs.memory import GIB, count_bytes
 
 # What a run writes besides its masks: weights, optimiser state and TensorBoard of the U-Net bundle are 0.3 GB.
 _DISK_LEAST, _DISK_ENOUGH = 64 * 2**20, GIB
-_MEMORY = Path("/proc/meminfo")
+_CONTAINER = Path("/sys/fs/cgroup")
 _VALIDATION_BYTES = 3 * 2  # a cached voxel on the network's grid: three channels in float16; of the label 1 on its own
 # Libraries and one step of the U-Net bundle: 1.57 GiB of 68 patients less their 6 MB each (docs/results.md).
 BASE_BYTES = 1.2 * GIB
@@ -55,17 +56,13 @@ def check_disk(folder: Path) -> Iterator[Finding]:
         yield Finding(level, folder, f"{free / 2**20:.0f} MiB of disk free", "free space, or choose another disk")
 
 
-def find_memory() -> tuple[int, int] | None:
-    """Return bytes of memory that are free and that there are, within a container's limit; None if not on Linux."""
-    try:
-        lines = dict(line.split(":", 1) for line in _MEMORY.read_text().splitlines() if ":" in line)
-        free, all_ = (int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
-    except (OSError, KeyError, ValueError, IndexError):
-        return None
-    limit, used = (_read_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
-    if limit is not None and used is not None and limit < all_:
-        return min(free, max(0, limit - used)), limit
-    return free, all_
+def find_memory() -> tuple[int, int]:
+    """Return bytes of memory that are free and that there are, within a container's limit."""
+    memory = psutil.virtual_memory()
+    limit, used = (_read_number(_CONTAINER / name) for name in ("memory.max", "memory.current"))  # unknown to psutil
+    if limit is not None and used is not None and limit < memory.total:
+        return min(memory.available, max(0, limit - used)), limit
+    return memory.available, memory.total
 
 
 def _take(settings: Mapping[str, Any], name: str, default: float) -> float:
@@ -78,11 +75,6 @@ def _read_number(file: Path) -> int | None:
         return int(file.read_text())
     except (OSError, ValueError):
         return None
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use; where the system does not say, how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_gpu() -> Iterator[Finding]:
@@ -136,14 +128,14 @@ def check_memory(load: Load, step: float = 0.0) -> Iterator[Finding]:
     import torch
 
     on_gpu = torch.cuda.is_available()
-    memory = find_memory()
-    free = torch.cuda.mem_get_info()[0] if on_gpu else None if memory is None else memory[0] / load.processes
-    if free is not None and load.slices > free:
+    available, _ = find_memory()
+    free = torch.cuda.mem_get_info()[0] if on_gpu else available / load.processes
+    if load.slices > free:
         what = f"the training slices take {load.slices / GIB:.1f} GiB and {free / GIB:.1f} GiB are free"
         yield Finding(ERROR, "GPU" if on_gpu else "memory", what, f"give --slice_memory {0.5 * free / GIB:.2g}")
     need = (load.cache + max(BASE_BYTES, step) + (0 if on_gpu else load.slices)) * load.processes
-    if memory is not None and need > memory[0]:
-        what = f"a training takes about {need / GIB:.1f} GiB and {memory[0] / GIB:.1f} GiB are free"
+    if need > available:
+        what = f"a training takes about {need / GIB:.1f} GiB and {available / GIB:.1f} GiB are free"
         yield Finding(
             WARNING, "memory", what, "end other programs, or lower --slice_memory, --cache_num or --batch_size"
         )
@@ -163,11 +155,11 @@ def describe(output_dir: Path) -> str:
 
     from monai_brainseg.weights.provenance import describe_machine
 
-    memory = find_memory()
+    free, total = find_memory()
     place = next(parent for parent in (output_dir.absolute(), *output_dir.absolute().parents) if parent.exists())
     disk, threads = shutil.disk_usage(place).free, torch.get_num_threads()
-    known = "" if memory is None else f"{memory[0] / GIB:.1f} of {memory[1] / GIB:.1f} GiB of memory free, "
-    return f"{describe_machine()}, {threads} threads; {known}{disk / GIB:.1f} GiB of disk free"
+    memory = f"{free / GIB:.1f} of {total / GIB:.1f} GiB of memory free"
+    return f"{describe_machine()}, {threads} threads; {memory}, {disk / GIB:.1f} GiB of disk free"
 
 
 def check_files(items: Sequence[Item]) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import threading
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import lock_descriptor
 
 from monai_brainseg.errors import InputError
 
@@ -27,7 +27,8 @@ class Processes:
     """Programs that were started here and have not ended.
 
     Args:
-        held: file descriptor that they inherit, so that a lock on it lasts as long as the last of them.
+        held: file descriptor that they inherit, so that a lock on it lasts as long as the last of them; not on
+            Windows, where none can be passed on.
     """
 
     def __init__(self, held: int) -> None:
@@ -64,7 +65,7 @@ class Processes:
                 started = time.monotonic()
                 process = subprocess.Popen(
                     words, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment,
-                    pass_fds=(self._held,),
+                    pass_fds=() if os.name == "nt" else (self._held,),
                 )  # fmt: skip
                 self._running.add(process)
             try:
@@ -129,10 +130,8 @@ def hold_folder(folder: Path) -> Iterator[int]:
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(folder, "another command is at work in it", "wait for its end, or end it") from error
+        if not lock_descriptor(descriptor, blocking=False):
+            raise InputError(folder, "another command is at work in it", "wait for its end, or end it")
         yield descriptor
     finally:
         os.close(descriptor)

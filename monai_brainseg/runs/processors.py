@@ -1,4 +1,4 @@
-"""How a run uses the processor: how many threads, and what becomes of the memory that they free."""
+"""How a run uses processor and memory: which cores, how many threads, and what becomes of the memory that they free."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import ctypes
 import logging
 import os
 import platform
+import re
+import sys
+from pathlib import Path
 
 import psutil
 import torch
@@ -57,5 +60,24 @@ def choose_threads(recorded: int | None = None) -> int:
 def _count_idle_cores() -> int:
     """Look at the load for a moment; return how many cores nothing else uses, at least one."""
     loads = psutil.cpu_percent(interval=_LOOK, percpu=True)
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(loads))
-    return max(1, round(sum(1 - loads[core] / 100 for core in allowed if core < len(loads))))
+    return max(1, round(sum(1 - loads[core] / 100 for core in list_cores() if core < len(loads))))
+
+
+def list_cores() -> list[int]:
+    """Return the numbers of the cores that this process may use; of all where the system does not say, as on macOS."""
+    process = psutil.Process()
+    return process.cpu_affinity() if hasattr(process, "cpu_affinity") else list(range(psutil.cpu_count() or 1))
+
+
+def read_peak_memory() -> int:
+    """Return the most bytes of memory that this process has held at a time, its largest resident set."""
+    now = psutil.Process().memory_info()
+    if hasattr(now, "peak_wset"):  # Windows
+        return int(now.peak_wset)
+    status = Path("/proc/self/status")  # on Linux, getrusage would count that of the parent as well
+    if status.is_file() and (peak := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
+        return int(peak[1]) * 1024
+    import resource
+
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import Any
 import torch
 from brainseg_unet_scripts.precision import name_precision, select_device, select_precision
 from monai.losses import DiceCELoss
+
+from monai_brainseg.runs.processors import read_peak_memory
 
 _SLICES = 4
 # End to end, the U-Net bundle's training of 128x128 slices on one core reaches this share of the bare step's speed.
@@ -75,12 +76,7 @@ def measure_workload(network: torch.nn.Module, settings: Mapping[str, Any], chan
 def _measure_peak(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated())
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak) if sys.platform == "darwin" else peak * 1024.0
+    return float(read_peak_memory())
 
 
 def estimate_epoch(workload: Workload, volumes: int, settings: Mapping[str, Any]) -> float:

@@ -8,14 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 
 from monai_brainseg.data.splits import Item
 from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
 from monai_brainseg.scoring import metrics
 from monai_brainseg.scoring.metrics import Counts, Lesions, Mask
-from monai_brainseg.scoring.probabilities import Histogram, count_bins, count_no_map
+from monai_brainseg.scoring.probabilities import Histogram, count_bins
 
 OVERLAPS = ("dice", "iou", "precision", "recall", "specificity")
 
@@ -135,14 +134,14 @@ def score_patient(item: Item, predictions: Path, tolerance: float) -> PatientSco
     truth = _to_mask(volume, truth_file)
     missing = not prediction_file.exists()
     prediction, peaks = np.zeros_like(truth), None
-    histogram = count_no_map(int(truth.sum()), int(truth.size - truth.sum())) if missing else None
+    histogram = count_bins(prediction, truth) if missing else None
     if not missing:
         prediction = _to_mask(_read_on_grid(prediction_file, volume, truth_file), prediction_file)
     if not missing and probability_file.exists():
         probability = _read_on_grid(probability_file, volume, truth_file)
         peaks, histogram = _find_peaks(probability, probability_file), count_bins(probability.voxels, truth)
     known = item.get("spacing_known", True) and volume.spacing_known
-    spacing = tuple(float(size) for size in voxel_sizes(volume.affine)) if known else None
+    spacing = tuple(volume.spacing.tolist()) if known else None
     distances = metrics.measure_surface_distances(prediction, truth, spacing or (1.0, 1.0, 1.0))
     return PatientScores(
         patient=item["patient"],

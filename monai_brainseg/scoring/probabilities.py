@@ -2,7 +2,7 @@
 
 A map is counted and not kept: how many voxels, of background and of tumour, lie in each of 256 bins of equal width. A
 threshold is the lower edge of a bin, k/256, and a voxel at or above it is tumour, so that what follows from the counts
-is exact at these thresholds.
+is exact at these thresholds. Other evenly spaced thresholds are counted in the same way.
 """
 
 from __future__ import annotations
@@ -19,43 +19,38 @@ Histogram = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
 
-def count_bins(probability: np.ndarray, truth: Mask) -> Histogram:
-    """Count voxels by probability.
+def count_bins(probability: np.ndarray, truth: Mask, thresholds: Scores = THRESHOLDS) -> Histogram:
+    """Count voxels by the last threshold that their probability reaches.
 
     Args:
-        probability: of tumour, 0 to 1, of any shape.
+        probability: of tumour, 0 to 1, of any shape; what is above 1 counts as 1.
         truth: mask of the same shape.
+        thresholds: from 0, in even steps.
 
     Returns:
-        ``[2, BINS]``: background, tumour.
+        ``[2, thresholds]``: background, tumour.
     """
+    size, steps = len(thresholds), float(round(1 / thresholds[1]))
     # Nearly all voxels lie in the first bin, and to sort them into it one by one would take several times as long.
-    likely = probability >= 1 / BINS
-    bins = np.minimum((probability[likely] * float(BINS)).astype(np.intp), BINS - 1)
+    likely = probability >= 1 / steps
+    bins = np.minimum((probability[likely] * steps).astype(np.intp), size - 1)
     marked = truth[likely]
-    counts = np.stack([np.bincount(bins[each], minlength=BINS) for each in (~marked, marked)])
+    counts = np.stack([np.bincount(bins[each], minlength=size) for each in (~marked, marked)])
     tumour = np.count_nonzero(truth)
     counts[:, 0] += (truth.size - tumour - np.count_nonzero(~marked), tumour - np.count_nonzero(marked))
     return counts
 
 
-def count_no_map(tumour: int, background: int) -> Histogram:
-    """Return the counts of a patient without a prediction: probability 0 everywhere."""
-    counts = np.zeros((2, BINS), np.int64)
-    counts[:, 0] = background, tumour
-    return counts
-
-
 def precision_recall(counts: Histogram) -> tuple[Scores, Scores]:
-    """Return precision and recall at each of ``THRESHOLDS``.
+    """Return precision and recall at each threshold.
 
     Args:
-        counts: ``[2, BINS]``, background and tumour.
+        counts: ``[2, thresholds]``, background and tumour.
 
     Returns:
-        precision and recall, ``[BINS]`` each; NaN where nothing is predicted, or where there is no tumour.
+        precision and recall, ``[thresholds]`` each; NaN where nothing is predicted, or where there is no tumour.
     """
-    false, true = _count_above(counts)
+    false, true = count_above(counts)
     with np.errstate(invalid="ignore"):
         return true / (true + false), true / true[0]
 
@@ -92,13 +87,13 @@ def score_thresholds(counts: Histogram, beta: float) -> Scores:
     Returns:
         ``[patients, BINS]``.
     """
-    above = _count_above(counts)
+    above = count_above(counts)
     false, true = above[:, 0], above[:, 1]
     hits = (1 + beta**2) * true
     whole = hits + beta**2 * (true[:, :1] - true) + false
     return np.where(whole > 0, hits / np.maximum(whole, 1), 1.0)
 
 
-def _count_above(counts: Histogram) -> Histogram:
+def count_above(counts: Histogram) -> Histogram:
     """Return how many voxels lie at or above each threshold."""
     return counts[..., ::-1].cumsum(axis=-1)[..., ::-1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from monai.networks.utils import convert_to_onnx
 
-from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.errors import InputError
 
 _AXES = {0: "batch", 2: "height", 3: "width"}

@@ -6,21 +6,19 @@ nothing of orientation, unknown spacing, replaced sequences, copies, or whether 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from monai_brainseg import __version__
-from monai_brainseg.data.cases import Case, examine_each
-from monai_brainseg.data.layouts import Found, find_cases
+from monai_brainseg.data.cases import Found, find_prepared
+from monai_brainseg.data.layouts import find_cases
 from monai_brainseg.data.prepare import check_reading
 from monai_brainseg.data.splits import Item, read_datalist
-from monai_brainseg.data.volumes import SEQUENCES, unwritable, write_whole
-from monai_brainseg.errors import InputError
+from monai_brainseg.data.studies import examine_each
+from monai_brainseg.files import make_folder, write_json, write_whole
 from monai_brainseg.survey.figures import Survey, describe_survey, make_rows, summarise_survey
 from monai_brainseg.survey.findings import REMEDIES, find_problems, name_part
 from monai_brainseg.survey.page import make_survey_page
@@ -54,12 +52,12 @@ def check(
     """
     check_reading(layout, tumor_labels)
     items = _read_items(source)
-    found = _find_items(items) if items else find_cases(source, layout, naming)
-    _make_writable(output)
+    found = find_prepared(items.values()) if items else find_cases(source, layout, naming)
+    make_folder(output)
     survey = _survey(source, found, items, tumor_labels)
     for line in (*_list_patients(survey), *_list_facts(survey), *_list_findings(survey)):
         say(line)
-    write_whole(output / "check.json", (json.dumps(_record(survey), indent=1) + "\n").encode("ascii"))
+    write_json(output / "check.json", _record(survey))
     write_whole(output / "check.html", make_survey_page(survey))
     say(f"wrote {output / 'check.html'}, {output / 'check.json'}")
     return survey
@@ -71,31 +69,6 @@ def _read_items(source: Path) -> dict[str, Item]:
         return {}
     datalist = read_datalist(source, check_files=False)
     return {item["patient"]: item for item in [*datalist["training"], *datalist["test"]]}
-
-
-def _find_items(items: Mapping[str, Item]) -> Found:
-    """Find the cases of a datalist; a file that is gone shows when the case is read."""
-    found = Found("prepared")
-    for patient, item in sorted(items.items()):
-        files = [(Path(file),) for file in item["image"]]
-        if len(files) in (1, len(SEQUENCES)):
-            images = dict(zip(SEQUENCES if len(files) > 1 else ("flair",), files, strict=True))
-            subject, site = item.get("subject", patient), item.get("site", "unknown")
-            found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),)))
-        else:
-            what = f"has {len(files)} images in the datalist, not FLAIR or {', '.join(SEQUENCES)}"
-            found.bad[patient] = InputError(patient, what, "write it again by brainseg prepare")
-    return found
-
-
-def _make_writable(output: Path) -> None:
-    """Make the folder before the work, not after it, and try it."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise unwritable(output, error) from error
 
 
 def _survey(source: Path, found: Found, items: Mapping[str, Item], tumor_labels: Collection[int]) -> Survey:

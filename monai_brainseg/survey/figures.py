@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.errors import InputError
 from monai_brainseg.reporting.pages import format_number
 from monai_brainseg.survey.findings import PatientFinding

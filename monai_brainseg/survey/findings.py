@@ -31,8 +31,8 @@ REMEDIES = {
     "dark": "training evens out the scale, but not lost contrast: look at the picture, export it again if it is coarse",
     "bright": "training evens out the scale: nothing to do if the picture looks as the others do",
     "few slices": "look whether slices are missing; a tumour between slices is not seen",
-    "unusual size": "training does not resample: look whether the head is about as large in pixels as the others",
-    "unusual spacing": "training does not resample: bring it to the spacing of the others, or leave it out",
+    "unusual size": "training takes a pixel of unknown size for 1 mm: look whether the head is as large as the others",
+    "unusual spacing": "check it: training resamples pixels by it, and leaves the distance between slices as it is",
     "spacing unknown": "sizes are in voxels for these: add the spacing if you know it, or ignore millilitres",
     "unusual orientation": "training turns every volume the same way: look whether the nose is up in the picture",
     "not axial": "the network sees axial slices: look whether they are sharp enough",
@@ -163,13 +163,15 @@ def _compare_record(profile: Profile, item: Item) -> Iterable[PatientFinding]:
 
 def _find_unlike(profiles: Sequence[Profile]) -> Iterable[PatientFinding]:
     """Find patients who are unlike most of the others."""
-    sizes, turns = _find_usual(p.shape[:2] for p in profiles), _find_usual(p.orientation for p in profiles)
+    # Of a known spacing, pixels are resampled.
+    sizes = _find_usual(p.shape[:2] for p in profiles if not p.spacing)
+    turns = _find_usual(p.orientation for p in profiles)
     slices = median(p.shape[2] for p in profiles) if profiles else 0
     known = [p.spacing for p in profiles if p.spacing]
     spacing = np.median(known, axis=0) if known else None
     for profile in profiles:
         columns, rows, count = profile.shape
-        if sizes and profile.shape[:2] != sizes:
+        if sizes and not profile.spacing and profile.shape[:2] != sizes:
             usual = f"its slices have {columns}x{rows} pixels, most others {sizes[0]}x{sizes[1]}"
             yield _note(profile, "unusual size", usual)
         if count < max(_FEW_SLICES, slices / 2):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 
-from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.reporting.pages import draw_histogram, draw_ranges, list_facts, list_items, make_page, make_table
 from monai_brainseg.survey.figures import Survey, describe_survey, make_rows
 from monai_brainseg.survey.findings import REMEDIES

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
-from monai_brainseg.data.cases import Case, Study, describe_case, read_images, read_label
-from monai_brainseg.data.screens import find_fullest, measure_aspect, measure_spacing, turn_to_screen
+from monai_brainseg.data.cases import Case
+from monai_brainseg.data.heads import find_head
+from monai_brainseg.data.screens import find_fullest, measure_aspect, turn_to_screen
+from monai_brainseg.data.studies import Study, describe_case, read_images, read_label
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.reporting.pages import draw_slice
 
@@ -20,8 +20,6 @@ PERCENTILES = (1, 25, 50, 75, 99)
 
 # Heads are measured on a grid of about so many columns: percentiles stay the same, and it takes a quarter of the time.
 _COLUMNS = 128
-# A pixel and its four neighbours; slices lie too far apart to say anything of each other.
-_IN_PLANE = ndimage.generate_binary_structure(2, 1)[..., np.newaxis]
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def profile_case(case: Case, tumor_labels: Collection[int] = ()) -> Profile:
     return Profile(
         study=study,
         shape=flair.voxels.shape,
-        spacing=tuple(measure_spacing(flair).tolist()) if flair.spacing_known else None,
+        spacing=tuple(flair.spacing.tolist()) if flair.spacing_known else None,
         orientation="".join(nib.aff2axcodes(flair.affine)),
         intensities={s: tuple(np.percentile(voxels, PERCENTILES).tolist()) for s, voxels in own.items()},
         clipped={s: float(np.mean(voxels == images[s].voxels.max())) for s, voxels in own.items()},
@@ -87,28 +85,6 @@ def profile_case(case: Case, tumor_labels: Collection[int] = ()) -> Profile:
         slices=tuple(_hash_slice(flair.voxels[..., z]) for z in range(flair.voxels.shape[2])),
         picture=_draw_picture(flair, tumor),
     )
-
-
-def find_head(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell the head from the air around it, roughly, in a volume of any scale, also with a background that is not 0.
-
-    Tissue is what is brighter than halfway from the background to Otsu's threshold (IEEE Transactions on Systems, Man,
-    and Cybernetics 9, 1979). The head is the tissue less specks, a pixel wider, and what it surrounds in each slice.
-
-    Args:
-        voxels: ``[x, y, z]``, slices along z.
-
-    Returns:
-        tissue and head, bool of the same shape; everything where all voxels are the same.
-    """
-    # Otsu counts in 256 steps, so that a few very bright voxels would take all of them.
-    bulk = np.clip(voxels, *np.percentile(voxels, (0.1, 99.9))).astype(np.float32)
-    threshold = threshold_otsu(bulk.ravel())
-    tissue = bulk > (np.median(bulk[bulk <= threshold]) + threshold) / 2
-    if not tissue.any():
-        return np.ones_like(tissue), np.ones_like(tissue)
-    solid = ndimage.binary_dilation(ndimage.binary_opening(tissue, _IN_PLANE), _IN_PLANE, iterations=2)
-    return tissue, tissue | ndimage.binary_fill_holes(solid, _IN_PLANE)
 
 
 def _hash_slice(pixels: np.ndarray) -> str:

@@ -14,9 +14,10 @@ from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as summarize_hparams
 
+from monai_brainseg.scoring.probabilities import Histogram, count_above, count_bins, precision_recall
 from monai_brainseg.training.pictures import Picture, draw_patient, sort_worst
 
-THRESHOLDS = 127  # of TensorBoard's precision-recall curves
+THRESHOLDS = np.linspace(0, 1, 127)  # of TensorBoard's precision-recall curves
 
 
 class Dashboard:
@@ -99,13 +100,14 @@ class Dashboard:
         self._looks = epoch <= self.val_interval or epoch % self.interval < self.val_interval
         self._shown: list[Picture] = []
         self._least: list[Picture] = []
-        self._counts = torch.zeros(2, THRESHOLDS, dtype=torch.int64, device=engine.state.device)
+        self._counts = np.zeros((2, len(THRESHOLDS)), np.int64)
 
     def _look(self, engine: Engine) -> None:
         if not self._looks:
             return
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            self._counts += count_probabilities(output["probability"][1], output["label"][0])
+            probability, truth = (torch.as_tensor(output[key]).cpu().numpy() for key in ("probability", "label"))
+            self._counts += count_bins(probability[1], truth[0] > 0, THRESHOLDS)
             patient = name_patient(item, item["label"].meta.get("filename_or_obj", ""))
             picture = draw_patient(patient, output)
             if patient in self.fixed:
@@ -115,7 +117,7 @@ class Dashboard:
     def _write_look(self, engine: Engine) -> None:
         if not self._looks:
             return
-        counts = idist.all_reduce(self._counts).cpu().numpy()
+        counts = idist.all_reduce(torch.from_numpy(self._counts).to(engine.state.device)).cpu().numpy()
         ranks = idist.all_gather((self._shown, self._least))
         if self.writer is None:
             return
@@ -155,33 +157,15 @@ def choose_evenly(names: Sequence[str], count: int) -> list[str]:
     return [names[index] for index in chosen]
 
 
-def count_probabilities(probability: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Count voxels without (row 0) and with tumour (row 1) by k, the last threshold k / 126 that they reach.
+def trace_precision_recall(counts: Histogram) -> npt.NDArray[np.float64]:
+    """Return the rows of ``SummaryWriter.add_pr_curve_raw``, a column for each of ``THRESHOLDS``.
 
     Args:
-        probability: of tumour, any shape.
-        truth: 0 or 1, of the same shape.
-
-    Returns:
-        [2, ``THRESHOLDS``] int64.
-    """
-    reached = (torch.as_tensor(probability).clamp(0, 1) * (THRESHOLDS - 1)).to(torch.int32)
-    rows = torch.as_tensor(truth).to(torch.int32) * THRESHOLDS
-    return torch.bincount((rows + reached).flatten(), minlength=2 * THRESHOLDS).reshape(2, THRESHOLDS)
-
-
-def trace_precision_recall(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return the rows of ``SummaryWriter.add_pr_curve_raw``, a column for each threshold k / 126.
-
-    Args:
-        counts: [2, thresholds] of ``count_probabilities``, summed over patients.
+        counts: ``[2, thresholds]`` of ``count_bins``, summed over patients.
 
     Returns:
         TP, FP, TN, FN, precision and recall; both ratios are 0 where there is nothing to divide by, as TensorBoard
         has it.
     """
-    false_positives, true_positives = counts[:, ::-1].cumsum(axis=1)[:, ::-1].astype(np.float64)
-    true_negatives, false_negatives = false_positives[0] - false_positives, true_positives[0] - true_positives
-    precision = true_positives / np.maximum(true_positives + false_positives, 1)
-    recall = true_positives / np.maximum(true_positives[0], 1)
-    return np.stack([true_positives, false_positives, true_negatives, false_negatives, precision, recall])
+    false, true = count_above(counts)
+    return np.stack([true, false, false[0] - false, true[0] - true, *np.nan_to_num(precision_recall(counts))])

@@ -240,8 +240,9 @@ def stop_on_signals(engine: Engine, last: Path) -> None:
         if os.getpid() != owner:  # a loader's process, which ends with this one
             return
         # Neither a second signal nor the end of the loaders, an error to torch, comes in between.
-        for further in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(further, lambda *_: None)
+        for name in ("SIGTERM", "SIGINT", "SIGCHLD"):  # Windows has no SIGCHLD
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda *_: None)
         if claim_last_word():
             where = f"{last} holds the last whole one" if last.is_file() else "no epoch was whole yet"
             say_last_word(

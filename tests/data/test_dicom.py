@@ -20,7 +20,7 @@ from monai_brainseg.cli.main import main
 from monai_brainseg.data.dicom import Series, choose_series, is_dicom, list_series, read_series, says_flair
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.dicom_masks import write_segmentation
-from monai_brainseg.prediction.studies import find_scans
+from monai_brainseg.prediction.inputs import find_studies
 
 real = pytest.mark.real_data
 COUNT = 24
@@ -147,12 +147,12 @@ def test_of_several_series_flair_is_chosen_or_the_one_asked_for(study: Path) -> 
         if number >= COUNT // 2:
             change(file, SeriesInstanceUID="1.2.3", SeriesNumber=7, SeriesDescription="AX T2 FLAIR")
     assert len(list_series(study)) == 2
-    (chosen,) = find_scans([study]).scans
-    assert len(chosen.case.images["flair"]) == COUNT // 2
+    (chosen,) = find_studies([study]).cases
+    assert len(chosen.images["flair"]) == COUNT // 2
     assert chosen.notes == ()
-    (asked,) = find_scans([study], series="401").scans
-    assert asked.case.images["flair"] != chosen.case.images["flair"]
-    assert find_scans([study], series="anat").scans == [asked]
+    (asked,) = find_studies([study], series="401").cases
+    assert asked.images["flair"] != chosen.images["flair"]
+    assert find_studies([study], series="anat").cases == [asked]
 
 
 @real

@@ -20,8 +20,9 @@ from monai_brainseg.data.prepare import prepare
 from monai_brainseg.data.slices import encode_slice
 from monai_brainseg.data.splits import Item, read_datalist
 from monai_brainseg.data.volumes import read_nifti
-from monai_brainseg.prediction.predict import Options, predict
-from monai_brainseg.prediction.studies import find_scans
+from monai_brainseg.prediction.inputs import find_studies
+from monai_brainseg.prediction.options import Options
+from monai_brainseg.prediction.predict import predict
 from monai_brainseg.reporting.evaluation import evaluate
 from monai_brainseg.scoring.patients import score_patient
 
@@ -52,7 +53,7 @@ def test_predict(tmp_path: Path) -> None:
     ledger, options, output = Ledger(), Options(bundle=str(bundle)), tmp_path / "masks"
     for each, place in ((alone, tmp_path / "reference"), (folder, output)):
         said: list[str] = []
-        bad = predict(find_scans([each], leave_out=None), place, options, say=said.append)
+        bad = predict(find_studies([each], leave_out=None), place, options, say=said.append)
     for case, reason in bad.items():
         ledger.refused[case] = reason
         ledger.expect("\n" not in reason and "Traceback" not in reason, case, reason)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from monai_brainseg.errors import InputError
 from monai_brainseg.runs.processes import Processes, hold_folder, make_environments
 
 
@@ -22,6 +24,18 @@ def test_program_over_its_time_gets_sigterm_and_its_end_is_waited_for(tmp_path: 
     assert ended == 7
     assert (tmp_path / "log").read_text() == "in order\n"
     assert 3 <= seen[-1] < 30
+
+
+def test_a_folder_is_held_until_the_last_program_that_was_started_in_it_ends(tmp_path: Path) -> None:
+    with hold_folder(tmp_path) as lock:
+        with pytest.raises(InputError, match="another command is at work in it"), hold_folder(tmp_path):
+            pass
+        left = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,))
+    with pytest.raises(InputError, match="another command is at work in it"), hold_folder(tmp_path):
+        pass
+    left.communicate(b"\n")
+    with hold_folder(tmp_path):
+        pass
 
 
 def test_each_run_at_a_time_has_a_gpu_of_its_own_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -67,7 +66,7 @@ def test_there_are_as_many_threads_as_idle_cores(
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: load)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(len(load))), raising=False)
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda process: list(range(len(load))), raising=False)
     torch.set_num_threads(4)
     assert choose_threads() == expected
 

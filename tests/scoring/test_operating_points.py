@@ -24,7 +24,7 @@ from monai_brainseg.scoring.operating_points import (
     summarise_probabilities,
 )
 from monai_brainseg.scoring.patients import PatientScores
-from monai_brainseg.scoring.probabilities import THRESHOLDS, count_bins, count_no_map
+from monai_brainseg.scoring.probabilities import THRESHOLDS, count_bins
 
 MAPS = [draw_map(seed, 600) for seed in range(4)]
 
@@ -78,7 +78,7 @@ def test_a_point_is_measured_per_patient_and_pooled() -> None:
 
 
 def test_a_missing_prediction_scores_nothing_at_any_threshold() -> None:
-    gone = make_patient([FOUND], "gone", missing=True, histogram=count_no_map(0, 9))
+    gone = make_patient([FOUND], "gone", missing=True, histogram=count_bins(np.zeros(9), np.zeros(9, bool)))
     summary = summarise_probabilities([*make_patients(), gone], draw_patients(list("abcde"), _rng()))
     assert summary
     np.testing.assert_allclose(summary["curve"]["mean_dice"], cut_everywhere(1.0) * 4 / 5)

@@ -24,9 +24,9 @@ from support.fixed_bundles import (
 )
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.data.cases import find_own, read_images
+from monai_brainseg.data.studies import find_own, read_images
+from monai_brainseg.prediction.inputs import find_studies
 from monai_brainseg.prediction.segmenting import load_bundle, load_network
-from monai_brainseg.prediction.studies import find_scans
 from monai_brainseg.serving import onnx_files
 from monai_brainseg.training.networks import FCNResNet50
 
@@ -96,10 +96,10 @@ def test_masks_of_real_slices_are_the_same_by_torchscript_and_onnx(
     script.network = torch.jit.load(tmp_path / "model.ts").eval()
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     runtime.network = AnsweredBy(session)
-    scans = find_scans([real_patients(3)], naming=None, part="test", fold=None, series=None, leave_out=None).scans
-    assert len(scans) == 3
-    for scan in scans:
-        images = find_own(read_images(scan.case))
+    cases = find_studies([real_patients(3)], naming=None, part="test", fold=None, series=None, leave_out=None).cases
+    assert len(cases) == 3
+    for case in cases:
+        images = find_own(read_images(case))
         truth = plain.segment(images).mask
         assert truth.sum() > 500
         for other in (script, runtime):

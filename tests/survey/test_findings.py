@@ -86,7 +86,6 @@ ODD: dict[str, tuple[str, Doctor]] = {
     "a quarter as bright": ("dark", change("t2f", lambda v: v // 4)),
     "in other units": ("bright", change("t1n", lambda v: v.astype(np.int16) * 20)),
     "slices missing": ("few slices", change_all(lambda v: v[..., 7:14])),
-    "wider field of view": ("unusual size", change_all(lambda v: np.pad(v, ((8, 8), (8, 8), (0, 0))))),
     "thick slices": ("unusual spacing", lambda a: a.update(affine=a["affine"] @ np.diag([1, 1, 3, 1]))),
     "left for right": ("unusual orientation", lambda a: a.update(affine=np.diag([-1, 1, 1, 1]) @ a["affine"])),
     "copy of FLAIR": ("sequence replaced", lambda a: a.update(t1c=a["t2f"])),
@@ -126,6 +125,16 @@ def test_sagittal_slices_are_told_from_axial_ones(tmp_path: Path) -> None:
     kinds = {(finding["patient"], finding["kind"]) for finding in look(tmp_path / "data")}
     assert ("p2", "not axial") in kinds
     assert ("p2", "unusual orientation") in kinds
+
+
+@pytest.mark.parametrize(("unit", "expected"), [("unknown", [("p1", "unusual size")]), ("mm", [])])
+def test_other_numbers_of_pixels_are_odd_only_where_training_cannot_resample_them(
+    tmp_path: Path, unit: str, expected: list[tuple[str, str]]
+) -> None:
+    wider = change_all(lambda v: np.pad(v, ((8, 8), (8, 8), (0, 0))))
+    for number in range(4):
+        store(tmp_path / "data", f"p{number}", number, wider if number == 1 else leave, unit=unit)
+    assert [(f["patient"], f["kind"]) for f in look(tmp_path / "data")] == expected
 
 
 def test_spacing_that_only_some_know_is_told(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_brainseg.scoring.metrics import count_slices, dice, pool
-from monai_brainseg.training.dashboards import THRESHOLDS, choose_evenly, count_probabilities, trace_precision_recall
+from monai_brainseg.scoring.probabilities import count_bins
+from monai_brainseg.training.dashboards import THRESHOLDS, choose_evenly, trace_precision_recall
 
 EPOCHS = 4
 OPTIONS = QUICK | {"epochs": EPOCHS, "overlay_interval": 2, "learning_rate": 0.01}
@@ -250,18 +251,18 @@ def test_resumed_run_goes_on_under_the_same_names_and_says_nothing_twice(
 
 def test_counts_give_precision_and_recall_at_every_threshold() -> None:
     rng = np.random.default_rng(0)
-    counts, truths, probabilities = np.zeros((2, THRESHOLDS), np.int64), [], []
+    counts, truths, probabilities = np.zeros((2, len(THRESHOLDS)), np.int64), [], []
     for _ in range(3):
         truth = rng.random((5, 6, 7)) < 0.2
         probability = np.where(truth, rng.beta(3, 1, truth.shape), rng.beta(1, 3, truth.shape)).astype(np.float32)
         probability.flat[:3] = 0, 1, 1.0000001  # sums of weights can end above 1
-        counts += count_probabilities(torch.from_numpy(probability), torch.from_numpy(truth)).numpy()
+        counts += count_bins(probability, truth, THRESHOLDS)
         truths.append(truth.ravel())
         probabilities.append(probability.ravel())
     pooled, scores = np.concatenate(truths), np.concatenate(probabilities)
     rows = trace_precision_recall(counts)
-    assert np.array_equal(rows[:4].sum(axis=0), np.full(THRESHOLDS, pooled.size))
-    for index, threshold in enumerate(np.linspace(0, 1, THRESHOLDS, dtype=np.float32)):
+    assert np.array_equal(rows[:4].sum(axis=0), np.full(len(THRESHOLDS), pooled.size))
+    for index, threshold in enumerate(THRESHOLDS.astype(np.float32)):
         predicted = scores >= threshold
         assert rows[0, index] == (predicted & pooled).sum()
         assert rows[4, index] == pytest.approx(precision_score(pooled, predicted, zero_division=0))
@@ -269,7 +270,7 @@ def test_counts_give_precision_and_recall_at_every_threshold() -> None:
 
 
 def test_no_voxels_of_tumour_give_no_nan() -> None:
-    rows = trace_precision_recall(count_probabilities(torch.zeros(4), torch.zeros(4)).numpy())
+    rows = trace_precision_recall(count_bins(np.zeros(4), np.zeros(4, bool), THRESHOLDS))
     assert np.isfinite(rows).all()
 
 

@@ -19,7 +19,7 @@ from support.trainings import torchrun
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_brainseg.data.volumes import Volume
-from monai_brainseg.prediction.predict import _choose_device
+from monai_brainseg.prediction.options import choose_device
 from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
 
 # With a number, as limits on a device's memory need it.
@@ -185,4 +185,4 @@ def test_prediction_takes_the_device_of_its_process(monkeypatch: pytest.MonkeyPa
     count = torch.cuda.device_count()
     monkeypatch.setenv("LOCAL_RANK", "3")
     expected = torch.device("cuda", 3 % count) if count else select_device()
-    assert _choose_device(None) == expected
+    assert choose_device(None) == expected

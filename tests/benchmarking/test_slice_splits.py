@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_brainseg.data.slice_splits import deal_slices
+from monai_brainseg.benchmarking.slice_splits import deal_slices
 from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.errors import InputError
 

@@ -18,8 +18,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from monai_brainseg.data.cases import do_each
+from monai_brainseg.data.screens import find_turn
 from monai_brainseg.data.splits import Datalist, Item, write_datalist
+from monai_brainseg.data.studies import do_each
 from monai_brainseg.data.volumes import Volume, hash_images, read_nifti, write_nifti
 
 # Folds of the derived folder.
@@ -109,9 +110,7 @@ def _find_tumor(item: Item) -> np.ndarray:
 def _read_upright(file: str) -> Volume:
     """Read a volume and turn it so that the slices the network sees are those along its last axis."""
     volume = read_nifti(Path(file))
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(volume.affine), nib.orientations.axcodes2ornt("LPS")
-    )
+    turn = find_turn(volume)
     voxels = nib.orientations.apply_orientation(volume.voxels, turn)
     affine = volume.affine @ nib.orientations.inv_ornt_aff(turn, volume.voxels.shape)
     return Volume(voxels, affine, volume.spacing_known)

@@ -7,22 +7,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from monai_brainseg.data.cases import Case, Found, find_form, find_prepared
 from monai_brainseg.data.dicom import is_dicom
-from monai_brainseg.data.layouts import list_files
-from monai_brainseg.data.naming import clean_name, parse_naming
+from monai_brainseg.data.naming import SEQUENCES, clean_name, parse_naming
 from monai_brainseg.data.slices import SLICE_ENDINGS
-from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.data.volumes import SEQUENCES
+from monai_brainseg.data.splits import select_items
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import list_files
 from monai_brainseg.prediction.groupings import (
-    Found,
-    Scan,
+    NO_IMAGES,
     add_dicom,
     add_named,
     add_slices,
     add_volumes,
-    find_form,
-    make_case,
 )
 
 PARTS = ("test", "training", "all")
@@ -30,7 +27,7 @@ PARTS = ("test", "training", "all")
 _KINDS = "a folder of slices (.tif, .png), NIfTI files (.nii, .nii.gz), DICOM files or a prepared folder"
 
 
-def find_scans(
+def find_studies(
     inputs: Sequence[Path],
     *,
     naming: str | None = None,
@@ -58,7 +55,9 @@ def find_scans(
         if not path.exists():
             raise InputError(path, "no such file or folder", "check the path")
         if path.is_dir() and (path / "datalist.json").is_file():
-            found.scans += _read_prepared(path, part, fold)
+            prepared = find_prepared(select_items(path, part, fold, labelled=False))
+            found.cases += prepared.cases
+            found.bad |= prepared.bad
         else:
             loose += list_files(path) if path.is_dir() else [path]
     files = _sort_forms(dict.fromkeys(_leave_out(loose, leave_out)), found)
@@ -66,30 +65,30 @@ def find_scans(
     add_slices(found, files["slices"])
     (add_named(found, files["nifti"], patterns) if patterns else add_volumes(found, files["nifti"]))
     add_dicom(found, files["dicom"], series)
-    if not found.scans and not found.bad:
+    if not found.cases and not found.bad:
         raise InputError(inputs[0], "holds no study", f"name {_KINDS}")
-    found.scans = _tell_apart(found.scans)
+    found.cases = _tell_apart(found.cases)
     return found
 
 
-def make_scan(flair: Path, pre: Path | None = None, post: Path | None = None, series: str | None = None) -> Scan:
+def join_sequences(flair: Path, pre: Path | None = None, post: Path | None = None, series: str | None = None) -> Case:
     """Return the study of given sequences, each a file or a folder of one.
 
     Raises:
         InputError: one of them is missing, or is not one sequence.
     """
-    scans = {role: _find_one(path, series) for role, path in (("flair", flair), ("pre", pre), ("post", post)) if path}
-    images = {role: scans[role].case.images["flair"] for role in SEQUENCES if role in scans}
-    scan = scans["flair"]
-    return scan if len(images) == 1 else replace(scan, case=replace(scan.case, images=images, channels={}))
+    cases = {role: _find_one(path, series) for role, path in (("flair", flair), ("pre", pre), ("post", post)) if path}
+    images = {role: cases[role].images["flair"] for role in SEQUENCES if role in cases}
+    case = cases["flair"]
+    return case if len(images) == 1 else replace(case, images=images, channels={})
 
 
-def _find_one(path: Path, series: str | None) -> Scan:
-    found = find_scans([path], series=series)
-    if len(found.scans) != 1:
-        names = [scan.case.patient for scan in found.scans]
+def _find_one(path: Path, series: str | None) -> Case:
+    found = find_studies([path], series=series)
+    if len(found.cases) != 1:
+        names = [case.patient for case in found.cases]
         raise found.bad.popitem()[1] if found.bad else InputError(path, f"holds {len(names)} studies", "name one file")
-    return found.scans[0]
+    return found.cases[0]
 
 
 def _leave_out(files: Sequence[Path], folder: Path | None) -> list[Path]:
@@ -103,57 +102,35 @@ def _sort_forms(files: Iterable[Path], found: Found) -> dict[str, list[Path]]:
     forms: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         if file.suffix.lower() in SLICE_ENDINGS and file.stem.endswith("_mask"):
-            found.left_out.append(file)
+            found.left_out[NO_IMAGES].append(str(file))
         elif find_form(file) != "dicom" or is_dicom(file):
             forms[find_form(file)].append(file)
         elif file.name != "DICOMDIR":
-            found.left_out.append(file)
+            found.left_out[NO_IMAGES].append(str(file))
     return forms
 
 
-def _read_prepared(folder: Path, part: str, fold: int | None) -> list[Scan]:
-    datalist = read_datalist(folder, check_files=False)
-    wanted = ("training", "test") if part == "all" else (part,)
-    items = [item for name in wanted for item in (datalist["test"] if name == "test" else datalist["training"])]
-    if fold is not None:
-        items = [item for item in items if item.get("fold") == fold]
-    if not items:
-        part = part if fold is None else f"{part}, fold {fold},"
-        raise InputError(folder, f"its {part} part is empty", "choose another by --part and --fold")
-    scans = []
-    for item in items:
-        files = [Path(file) for file in item["image"]]
-        roles = SEQUENCES if len(files) == 3 else ("flair",)
-        images = {role: (file,) for role, file in zip(roles, files, strict=False)}
-        scans.append(Scan(make_case(item["patient"], images)))
-    return scans
-
-
-def _tell_apart(scans: Sequence[Scan]) -> list[Scan]:
+def _tell_apart(cases: Sequence[Case]) -> list[Case]:
     """Put folders before names that several studies share, until each is one file's, whatever the disk's case."""
     depth = 0
-    scans = list(scans)
-    while len({scan.case.patient.casefold() for scan in scans}) < len(scans):
+    cases = list(cases)
+    while len({case.patient.casefold() for case in cases}) < len(cases):
         depth += 1
-        names = [scan.case.patient.casefold() for scan in scans]
-        folders = [_list_folders(scan) for scan in scans]
+        names = [case.patient.casefold() for case in cases]
+        folders = [_list_folders(case) for case in cases]
         if depth > max(map(len, folders)):
-            twice = next(scan for scan in scans if names.count(scan.case.patient.casefold()) > 1)
-            raise InputError(twice.case.images["flair"][0], "given twice", "name it once")
-        scans = [
-            _rename(scan, f"{above[depth - 1]}_{scan.case.patient}")
-            if names.count(scan.case.patient.casefold()) > 1 and depth <= len(above)
-            else scan
-            for scan, above in zip(scans, folders, strict=True)
+            twice = next(case for case in cases if names.count(case.patient.casefold()) > 1)
+            raise InputError(twice.images["flair"][0], "given twice", "name it once")
+        cases = [
+            replace(case, patient=clean_name(f"{above[depth - 1]}_{case.patient}"))
+            if names.count(case.patient.casefold()) > 1 and depth <= len(above)
+            else case
+            for case, above in zip(cases, folders, strict=True)
         ]
-    return sorted(scans, key=lambda scan: scan.case.patient)
+    return sorted(cases, key=lambda case: case.patient)
 
 
-def _list_folders(scan: Scan) -> list[str]:
+def _list_folders(case: Case) -> list[str]:
     """Return the names of the folders around a study, from the innermost; not the one that named it."""
-    folders = [folder.name for folder in scan.case.images["flair"][0].resolve().parents if folder.name]
-    return folders[1:] if folders[:1] == [scan.case.subject] else folders
-
-
-def _rename(scan: Scan, name: str) -> Scan:
-    return replace(scan, case=replace(scan.case, patient=clean_name(name)))
+    folders = [folder.name for folder in case.images["flair"][0].resolve().parents if folder.name]
+    return folders[1:] if folders[:1] == [case.subject] else folders

@@ -1,0 +1,206 @@
+"""A case's voxels, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from monai_brainseg.data.cases import Case, find_form
+from monai_brainseg.data.dicom import read_series
+from monai_brainseg.data.naming import SEQUENCES
+from monai_brainseg.data.volumes import Volume, hash_images, read_nifti, read_slices, stack_slices
+from monai_brainseg.errors import InputError
+
+_Work = TypeVar("_Work")
+_Result = TypeVar("_Result")
+
+# Decoding and zlib leave Python's lock, so threads will do; more than two mostly wait for the disk.
+_THREADS = 2
+# MONAI takes any string of a datalist that names a path beside it for that path.
+_RESERVED = {"imagestr", "imagests", "labelstr", "labelsts", "dataset.json", "datalist.json"}
+_SPACINGS, _EXTENT = (0.02, 50.0), 2000.0  # in mm, from a microscope's to a whole body's
+_OTHER_GRID = "all files of a case must share one grid: resample them, or leave the patient out (--skip-bad)"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the voxels of a case say.
+
+    Attributes:
+        case: the case.
+        sequences: those it has of its own, in the order of ``SEQUENCES``.
+        hash: of these, see ``volumes.hash_images``.
+        spacing_known: whether its files are in millimetres.
+        tumor_voxels: size of its tumour in voxels.
+        tumor_size: in cubic millimetres where the spacing is known, else in voxels.
+    """
+
+    case: Case
+    sequences: tuple[str, ...]
+    hash: str
+    spacing_known: bool
+    tumor_voxels: int
+    tumor_size: float
+
+
+def examine_each(
+    cases: Sequence[Case], examine: Callable[[Case], _Result]
+) -> Generator[tuple[Case, _Result | InputError], None, None]:
+    """Yield each case with what ``examine`` makes of it, or with the error that says why it cannot be used.
+
+    Who stops early closes it (``contextlib.closing``), or the threads go on with the cases that are left.
+    """
+
+    def attempt(case: Case) -> _Result | InputError:
+        try:
+            if case.patient.lower() in _RESERVED:
+                raise InputError(case.label[0], f"no patient can be called {case.patient}", "rename the files")
+            return examine(case)
+        except InputError as error:
+            return error
+
+    with closing(do_each(attempt, cases, "reading")) as results:
+        yield from zip(cases, results, strict=True)
+
+
+def do_each(work: Callable[[_Work], _Result], items: Sequence[_Work], title: str) -> Generator[_Result, None, None]:
+    """Yield the results in order under a progress bar; at an error, what has not begun is dropped."""
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        yield from tqdm(pool.map(work, items), title, len(items), disable=None, unit="case")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def examine_case(case: Case, tumor_labels: Collection[int] = ()) -> Study:
+    """Read a case and check all that can be wrong with it.
+
+    Raises:
+        InputError: as ``read_images`` and ``read_label``.
+    """
+    images = read_images(case)
+    return describe_case(case, images, read_label(case, images["flair"], tumor_labels))
+
+
+def describe_case(case: Case, images: Mapping[str, Volume], label: Volume) -> Study:
+    """Return what the sequences of a case, as ``read_images`` gives them, and its mask say."""
+    flair = images["flair"]
+    own = find_own(images)
+    tumor = int(label.voxels.sum(dtype=np.int64))
+    digest = hash_images(list(own.values()))
+    return Study(case, tuple(own), digest, flair.spacing_known, tumor, tumor * flair.voxel_size)
+
+
+def find_own(images: Mapping[str, Volume]) -> dict[str, Volume]:
+    """Return the sequences that were scanned: the LGG set holds a copy of FLAIR in place of one that was not."""
+    flair = images["flair"]
+    return {s: v for s, v in images.items() if s == "flair" or not np.array_equal(v.voxels, flair.voxels)}
+
+
+def read_images(case: Case) -> dict[str, Volume]:
+    """Read the sequences that a case has, in the order of ``SEQUENCES``; grey slices are FLAIR.
+
+    Raises:
+        InputError: a file is unreadable, holds voxels that are no numbers, or lies on another grid than FLAIR.
+    """
+    read: dict[tuple[Path, ...], Volume] = {}
+    for files in case.images.values():
+        if files not in read:
+            read[files] = _read_files(files)
+    flair = read[case.images["flair"]]
+    if case.form == "slices" and flair.voxels.ndim == 3 and case.channels:
+        images = {"flair": flair}
+    else:
+        images = {s: _take(case, s, read[case.images[s]]) for s in SEQUENCES if s in case.images}
+    for sequence, volume in images.items():
+        file = case.images[sequence][0]
+        _check_grid(file, volume, images["flair"], case.images["flair"][0])
+        _check_spacing(file, volume)
+        if not np.isfinite(volume.voxels).all():
+            raise InputError(file, "has voxels that are NaN or infinite", "mend them or leave it out (--skip-bad)")
+        if np.abs(volume.voxels).max() > np.finfo(np.float32).max:
+            raise InputError(file, "has voxels too large for float32", "scale them or leave it out (--skip-bad)")
+    return images
+
+
+def read_label(case: Case, image: Volume, tumor_labels: Collection[int] = ()) -> Volume:
+    """Read a case's mask as uint8, 1 where there is tumour, on the grid of ``image``.
+
+    Args:
+        case: the case.
+        image: a sequence of it.
+        tumor_labels: the values that are tumour; every one above 0 if empty.
+
+    Raises:
+        InputError: the mask is unreadable, has fractional or negative values, or lies on another grid.
+    """
+    label, file = _squeeze(_read_files(case.label)), case.label[0]
+    _check_grid(file, label, image, case.images["flair"][0])
+    values = np.unique(label.voxels)
+    if not np.isfinite(values).all() or (values < 0).any() or (values % 1 != 0).any():
+        odd = next(value for value in values if not (value >= 0 and value % 1 == 0))
+        raise InputError(file, f"has the label {odd:g}", "labels are whole numbers from 0, export the mask again")
+    tumor = np.isin(label.voxels, list(tumor_labels)) if tumor_labels else label.voxels > 0
+    return Volume(tumor.astype(np.uint8), image.affine, image.spacing_known)
+
+
+def _read_files(files: tuple[Path, ...]) -> Volume:
+    form = find_form(files[0])
+    if form == "slices":
+        return stack_slices(read_slices(files))
+    return read_nifti(files[0]) if form == "nifti" else read_series(files)
+
+
+def _squeeze(volume: Volume) -> Volume:
+    """Drop a last axis of one channel, which some writers add."""
+    if volume.voxels.shape[3:] == (1,):
+        return Volume(volume.voxels[..., 0], volume.affine, volume.spacing_known)
+    return volume
+
+
+def _take(case: Case, sequence: str, volume: Volume) -> Volume:
+    file = case.images[sequence][0]
+    if not case.channels:
+        volume = _squeeze(volume)
+        if volume.voxels.ndim != 3:
+            raise InputError(file, f"holds {volume.voxels.shape[3]} channels", "give one file for each sequence")
+        return volume
+    count = max(case.channels.values()) + 1
+    channels = volume.voxels.shape[3] if volume.voxels.ndim == 4 else 1
+    if channels < count or (case.form == "slices" and channels != count):
+        raise InputError(file, f"holds {channels} channels where {count} were expected", "leave it out (--skip-bad)")
+    return Volume(volume.voxels[..., case.channels[sequence]], volume.affine, volume.spacing_known)
+
+
+def _check_spacing(file: Path, volume: Volume) -> None:
+    """Refuse what no scanner makes; brought to the network's pixels, it would fill the memory or vanish.
+
+    Where no spacing is known a pixel counts as 1, so an image may be as wide as its pixels are many.
+    """
+    sizes = volume.spacing
+    extent = float((sizes * volume.voxels.shape[:3]).max())
+    most = _EXTENT if volume.spacing_known else max(_EXTENT, *volume.voxels.shape[:3])
+    if sizes.min() < _SPACINGS[0] or sizes.max() > _SPACINGS[1] or extent > most:
+        spacing = " x ".join(f"{size:.3g}" for size in sizes)
+        unit = " mm" if volume.spacing_known else ""
+        raise InputError(
+            file,
+            f"has a spacing of {spacing}{unit}, {extent:.4g}{unit} across",
+            "mend its header, or convert it again from the original images",
+        )
+
+
+def _check_grid(file: Path, volume: Volume, flair: Volume, flair_file: Path) -> None:
+    shape, expected = volume.voxels.shape, flair.voxels.shape
+    if shape != expected:
+        sizes = f"{'x'.join(map(str, shape))} where {flair_file.name} is {'x'.join(map(str, expected))}"
+        raise InputError(file, f"is {sizes}", _OTHER_GRID)
+    if not np.allclose(volume.affine, flair.affine, rtol=0, atol=1e-3):
+        raise InputError(file, f"its affine differs from that of {flair_file.name}", _OTHER_GRID)

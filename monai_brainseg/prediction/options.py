@@ -1,0 +1,131 @@
+"""How studies are segmented: the options, and the bundle that they make ready."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from brainseg_unet_scripts.precision import Amp, describe_precision, name_precision, select_device, select_precision
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
+from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
+from monai_brainseg.runs.recipes import read_trained, select_inference
+from monai_brainseg.weights.provenance import describe_checkpoint
+
+# Options that decide what a mask is, or what lies beside it.
+_DECISIVE = ("tta", "operating_point", "smoothing", "probability", "uncertainty", "keep_scale")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How studies are segmented and what is written.
+
+    Attributes:
+        bundle: its name or folder; the recipe's or the default where it is None.
+        recipe: that the weights were trained by, where that was not the bundle as it is.
+        checkpoints: files of weights; the bundle's own if empty, the mean of the probabilities if several.
+        tta: average with the mirrored volume too.
+        operating_point: of the bundle, "balanced" or "recall".
+        smoothing: weigh each slice's probabilities with its neighbours'.
+        probability: also write the map of the tumour's probability.
+        uncertainty: also write the map of entropy, and say a confidence.
+        keep_scale: take a pixel for a millimetre where the spacing is unknown, however large the head is.
+        device: "cpu", "cuda", "cuda:1"; a GPU if there is one where it is None.
+        amp: "auto", True or False: the precision, as in the bundle's configs.
+    """
+
+    bundle: str | None = None
+    recipe: str | None = None
+    checkpoints: tuple[Path, ...] = ()
+    tta: bool = False
+    operating_point: str = "balanced"
+    smoothing: bool = False
+    probability: bool = False
+    uncertainty: bool = False
+    keep_scale: bool = False
+    device: str | None = None
+    amp: Amp = "auto"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle with its weights, ready, and what records say of it.
+
+    Attributes:
+        name: of the bundle.
+        segmenter: the bundle at work.
+        checkpoints: its weights, as ``provenance.describe_checkpoint`` gives them.
+        settings: all that decides what a mask is, but for the study.
+    """
+
+    name: str
+    segmenter: Segmenter
+    checkpoints: Sequence[Mapping[str, Any]]
+    settings: Mapping[str, Any]
+
+
+def load_model(options: Options) -> Model:
+    """Load the bundle and the weights that the options name.
+
+    Raises:
+        InputError: weights, bundle or device cannot be used.
+    """
+    (bundle, overlay), device = _find_network(options), choose_device(options.device)
+    files = options.checkpoints or (bundle / "models" / "model.pt",)
+    segmenter = load_bundle(bundle, files, device, _choose_overrides(options), overlay)
+    checkpoints = [describe_checkpoint(file) for file in files]
+    settings = {
+        "bundle": bundle.resolve().name,
+        "config": hashlib.sha256((bundle / "configs" / "inference.yaml").read_bytes()).hexdigest(),
+        "weights": [checkpoint["sha256"] for checkpoint in checkpoints],
+        **{name: vars(options)[name] for name in _DECISIVE},
+        **({"recipe": overlay} if overlay else {}),
+        # By these single voxels may differ; what auto gives is no reason to do masks again on another machine.
+        **({"amp": options.amp} if options.amp != "auto" else {}),
+    }
+    return Model(bundle.name, segmenter, checkpoints, settings)
+
+
+def explain_precision(segmenter: Segmenter, amp: Amp) -> str:
+    """Return it with the reason, where that is what was asked and not an older bundle's own."""
+    if segmenter.precision != select_precision(amp, segmenter.device):
+        return name_precision(segmenter.precision)
+    return describe_precision(segmenter.precision, segmenter.device, amp)
+
+
+def _choose_overrides(options: Options) -> dict[str, Any]:
+    """Return the bundle's ids that options change; one at its default is left to a bundle that may not have it."""
+    return {
+        **({"flip": True} if options.tta else {}),
+        **({"operating_point": options.operating_point} if options.operating_point != "balanced" else {}),
+        **({"smooth_slices": True} if options.smoothing else {}),
+        **({"amp": options.amp} if options.amp != "auto" else {}),
+    }
+
+
+def _find_network(options: Options) -> tuple[Path, dict[str, Any]]:
+    """Return the bundle's folder and what a recipe lays over its ``inference.yaml``."""
+    if options.recipe is None:
+        return find_bundle(options.bundle or DEFAULT, "inference.yaml"), {}
+    recipe = read_trained(options.recipe, options.bundle, options.checkpoints)
+    return recipe.bundle, select_inference(recipe)
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Return the device that is asked for; else this process's GPU, or the CPU where there is none."""
+    if name is None:
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return torch.device(f"cuda:{local % count}") if count else select_device()
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}", "there is no such device here", "leave it out, or give cpu") from error
+    return device
