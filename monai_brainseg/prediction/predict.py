@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from monai_brainseg.data.cases import find_own, read_images
 from monai_brainseg.data.naming import find_subject
-from monai_brainseg.data.slices import encode_slice
 from monai_brainseg.data.volumes import SEQUENCES, Volume, hash_images, unwritable, write_nifti, write_whole
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.confidence import measure_confidence, measure_entropy
@@ -252,7 +251,7 @@ def _write_outputs(
                 write_segmentation(mask, source, folder / f"{case}.dcm", Path(bundle).name)
             except InputError as error:
                 warnings.append(str(error))
-        write_whole(folder / f"{case}_preview.png", encode_slice(draw_montage(flair, mask), ".png"))
+        write_whole(folder / f"{case}_preview.png", draw_montage(flair, mask))
         return _move_in(folder, output, case), warnings
 
 
