@@ -102,7 +102,7 @@ def _mark(axes: Axes, name: str, point: Point, row: int) -> None:
 
 def _set_ticks(axes: Axes, values: Iterable[float]) -> None:
     """Set ticks along x at whole numbers where all values are."""
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=_are_whole(values), steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=_are_whole(values), min_n_ticks=1))
 
 
 def _are_whole(values: Iterable[float]) -> bool:
