@@ -1,7 +1,8 @@
 # Every target works on a fresh machine: it makes .venv and installs what it needs.
 #   make demo      synthetic patients, a training, masks and their scores, in a few minutes
 #   make check     style and types
-#   make test      every test
+#   make test      the fast tests, in some 8 minutes
+#   make test-slow the tests that train networks or run for long
 #   make test-gpu  the tests that need a CUDA device (first install the CUDA build of PyTorch into .venv)
 #   make test-label  tests against a real MONAI Label server, in an environment of its own
 PYTHON ?= python3
@@ -10,7 +11,7 @@ DEMO = demo
 RUN = $(BIN)/python -m monai.bundle run
 BUNDLE = bundles/brainseg_unet/configs
 
-.PHONY: demo check test test-gpu test-label install clean
+.PHONY: demo check test test-slow test-gpu test-label install clean
 
 install: .venv/installed
 
@@ -42,8 +43,13 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 
 # Two or more processes of one thread each: libraries that share cores with several threads each wait for one another.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(PYTEST) -m 'not slow'
+
+test-slow: .venv/installed-dev
+	$(PYTEST) -m slow
 
 test-gpu: .venv/installed-dev
 	$(BIN)/python -m pytest -m gpu

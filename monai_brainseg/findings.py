@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,3 +33,17 @@ class Finding:
     def as_error(self) -> InputError:
         """Return what ends a command because of it."""
         return InputError(self.where, self.what, self.remedy)
+
+
+def sum_up(findings: Sequence[Finding], places: Mapping[Path, Path]) -> InputError:
+    """Return one error that says all findings about a copy, with the names of what was copied.
+
+    Args:
+        findings: one or more.
+        places: for paths within the copy, what they are copies of; the longer ones first.
+    """
+    first, *others = findings
+    lines = [str(first.where), "; ".join([first.what, first.remedy, *map(str, others)])]
+    for copy, original in places.items():
+        lines = [line.replace(str(copy), str(original)) for line in lines]
+    return InputError(*lines)

@@ -6,11 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.groupings import Found
-from monai_brainseg.prediction.studies import PARTS, find_scans, make_scan
-
-_FEW = 5  # failures that the last line names
+from monai_brainseg.prediction.studies import PARTS
 
 _PREDICT = """\
 Segment studies. An INPUT is a folder or files of slices (.tif, .png: grey FLAIR, or pre-contrast, FLAIR and
@@ -103,47 +99,15 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="auto (default): 16 bit where the device computes it by itself, else float32; True: 16 bit anyway; False: "
         "float32",
     )
-    parser.add_argument(
-        "--engine", choices=("torch", "onnxruntime"), default="torch", help="onnxruntime: a little faster on a CPU"
-    )
     parser.set_defaults(call=_predict)
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from monai_brainseg.prediction.predict import Options, predict  # loads MONAI, which takes seconds
+    from monai_brainseg.prediction.segment import segment  # loads MONAI, which takes seconds
     from monai_brainseg.runs.processors import choose_threads, keep_freed_memory
 
-    roles = {role: getattr(arguments, role) for role in ("flair", "pre", "post")}
-    if bool(arguments.inputs) == bool(arguments.flair) or (any(roles.values()) and not arguments.flair):
-        raise InputError("INPUT or --flair", "give one of them", "--pre and --post only beside --flair")
-    if arguments.flair:
-        found = Found([make_scan(**roles, series=arguments.series)])
-    else:
-        wanted = {name: getattr(arguments, name) for name in ("naming", "part", "fold", "series")}
-        found = find_scans(arguments.inputs, leave_out=arguments.output, **wanted)
-    if found.left_out:
-        some = ", ".join(str(file) for file in found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
-        print(f"left out: {len(found.left_out)} files that are no FLAIR, pre- or post-contrast image: {some}")
-    names = (
-        "bundle",
-        "recipe",
-        "tta",
-        "operating_point",
-        "smoothing",
-        "probability",
-        "uncertainty",
-        "keep_scale",
-        "device",
-        "amp",
-        "engine",
-    )
-    options = Options(checkpoints=tuple(arguments.checkpoint), **{name: getattr(arguments, name) for name in names})
     keep_freed_memory()
     choose_threads()
-    bad = predict(found, arguments.output, options, sys.argv)
-    count = len(found.scans) + len(found.bad)
-    if bad:
-        listed = "; ".join(f"{case}: {reason}" for case, reason in list(bad.items())[:_FEW])
-        rest = f"; and {len(bad) - _FEW} more, in {arguments.output / 'run.json'}" if len(bad) > _FEW else ""
-        raise InputError(f"{len(bad)} of {count} studies failed", f"{listed}{rest}")
+    given = {name: value for name, value in vars(arguments).items() if name not in ("call", "command", "checkpoint")}
+    count = len(segment(**given, checkpoints=tuple(arguments.checkpoint), command=sys.argv))
     print(f"{count} {'study' if count == 1 else 'studies'}: masks, previews and run.json in {arguments.output}")

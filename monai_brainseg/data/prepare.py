@@ -22,8 +22,8 @@ from monai_brainseg.errors import InputError
 
 
 def prepare(
-    source: Path,
-    output: Path,
+    source: str | Path,
+    output: str | Path,
     *,
     layout: str = "auto",
     naming: str | None = None,
@@ -39,6 +39,12 @@ def prepare(
 
     Every case is read and checked before the first is written. Files go into a folder beside ``output`` that is
     renamed at the end, so that ``output`` is there whole or not at all.
+
+    Example::
+
+        import monai_brainseg
+
+        monai_brainseg.prepare("kaggle_3m", "data/lgg", test_share=0.2)
 
     Args:
         source: the folder of a data set.
@@ -56,9 +62,9 @@ def prepare(
     Raises:
         InputError: an option, a file or the output cannot be used; the message names it and the remedy.
     """
+    source, output = Path(source), Path(output).resolve()
     check_reading(layout, tumor_labels)
     _check_splitting(test_share, folds, seed)
-    output = output.resolve()
     _check_nesting(source.resolve(), output)
     check_output(output, overwrite)
     found = find_cases(source, layout, naming)

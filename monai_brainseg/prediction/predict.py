@@ -62,7 +62,6 @@ class Options:
         keep_scale: take a pixel for a millimetre where the spacing is unknown, however large the head is.
         device: "cpu", "cuda", "cuda:1"; a GPU if there is one where it is None.
         amp: "auto", True or False: the precision, as in the bundle's configs.
-        engine: what computes the network, "torch" or, on the CPU, "onnxruntime".
     """
 
     bundle: str | None = None
@@ -76,7 +75,6 @@ class Options:
     keep_scale: bool = False
     device: str | None = None
     amp: Amp = "auto"
-    engine: str = "torch"
 
 
 def predict(
@@ -104,10 +102,10 @@ def predict(
         InputError: weights, bundle, device or this process's share cannot be used, or the folder cannot be written to.
     """
     rank, processes = read_share()
-    (bundle, overlay), device = _find_network(options), _choose_device(options.device, options.engine)
+    (bundle, overlay), device = _find_network(options), _choose_device(options.device)
     options = replace(options, bundle=str(bundle))
     files = options.checkpoints or (bundle / "models" / "model.pt",)
-    segmenter = load_bundle(bundle, files, device, _choose_overrides(options), overlay, options.engine)
+    segmenter = load_bundle(bundle, files, device, _choose_overrides(options), overlay)
     checkpoints = [describe_checkpoint(file) for file in files]
     settings = {
         "bundle": bundle.resolve().name,
@@ -116,7 +114,6 @@ def predict(
         **{name: vars(options)[name] for name in _DECISIVE},
         **({"recipe": overlay} if overlay else {}),
         # By these single voxels may differ; what auto gives is no reason to do masks again on another machine.
-        **({"engine": options.engine} if options.engine != "torch" else {}),
         **({"amp": options.amp} if options.amp != "auto" else {}),
     }
     write_run(output, checkpoints, command, str(device), name_precision(segmenter.precision))
@@ -147,7 +144,7 @@ def predict(
 
 
 def _explain_precision(segmenter: Segmenter, amp: Amp) -> str:
-    """Return it with the reason, where that is what was asked and not the engine's or an older bundle's own."""
+    """Return it with the reason, where that is what was asked and not an older bundle's own."""
     if segmenter.precision != select_precision(amp, segmenter.device):
         return name_precision(segmenter.precision)
     return describe_precision(segmenter.precision, segmenter.device, amp)
@@ -165,8 +162,6 @@ def _name_size(record: Mapping[str, Any]) -> str:
 
 def _choose_overrides(options: Options) -> dict[str, Any]:
     """Return the bundle's ids that options change; one at its default is left to a bundle that may not have it."""
-    if options.engine == "onnxruntime" and options.amp is True:
-        raise InputError("--amp True", "onnxruntime computes in float32 here", "leave out one of the two")
     return {
         **({"flip": True} if options.tta else {}),
         **({"operating_point": options.operating_point} if options.operating_point != "balanced" else {}),
@@ -276,12 +271,8 @@ def _move_in(folder: Path, output: Path, case: str) -> list[str]:
     return names
 
 
-def _choose_device(name: str | None, engine: str) -> torch.device:
+def _choose_device(name: str | None) -> torch.device:
     """Return the device that is asked for; else this process's GPU, or the CPU where there is none."""
-    if engine == "onnxruntime":
-        if name not in (None, "cpu"):
-            raise InputError(f"--device {name}", "onnxruntime computes on the CPU here", "leave out one of the two")
-        return torch.device("cpu")
     if name is None:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

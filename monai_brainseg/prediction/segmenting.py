@@ -17,7 +17,6 @@ from monai.data import ImageReader
 
 from monai_brainseg.data.volumes import SEQUENCES, Volume
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.engines import OnnxNetwork
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.recipes import lay_over
 from monai_brainseg.runs.starts import check_checkpoint
@@ -155,11 +154,10 @@ def load_bundle(
     device: torch.device,
     overrides: Mapping[str, Any],
     overlay: Mapping[str, Any] | None = None,
-    engine: str = "torch",
 ) -> Segmenter:
     """Load a bundle's components and its weights; of several the probabilities are averaged.
 
-    What the bundle's config names is run, as by MONAI: load those alone that you trust, `brainseg doctor` lists it.
+    What the bundle's config names is run, as by MONAI: load those alone that you trust.
 
     Args:
         bundle: its folder.
@@ -167,10 +165,9 @@ def load_bundle(
         device: where the network runs.
         overrides: ids of ``inference.yaml`` and values.
         overlay: a recipe's ids and values, laid over the config before.
-        engine: what computes the network, "torch" or, on the CPU alone, "onnxruntime".
 
     Raises:
-        InputError: weights are missing or another network's, the bundle lacks an id, or the engine is not there.
+        InputError: weights are missing or another network's, or the bundle lacks an id.
     """
     _hush_libraries()
     parser = lay_over(load_config(bundle / _CONFIG), overlay or {})
@@ -180,15 +177,11 @@ def load_bundle(
             raise InputError(bundle / _CONFIG, f"has no {name!r}", "choose another bundle, or leave the option out")
     steps = [step for step in parser["postprocessing"]["transforms"] if step["_target_"] != "SaveImaged"]
     parser.update({**overrides, "bundle_root": str(bundle), "device": device, "postprocessing::transforms": steps})
-    if engine == "onnxruntime":
-        parser.update({"amp": False})
     reader = MemoryReader()
     for index, step in enumerate(parser["preprocessing"]["transforms"]):
         if isinstance(step, dict) and step["_target_"] == "LoadImaged":
             parser.update({f"preprocessing::transforms::{index}::reader": reader})
     network = _load_weights(parser.get_parsed_content("network_def"), checkpoints).to(device).eval()
-    if engine == "onnxruntime":
-        network = OnnxNetwork(network)
     inferer = parser.get_parsed_content("inferer")
     windows = parser.get_parsed_content("slice_inferer") if "slice_inferer" in parser else inferer
     preprocessing, postprocessing = map(parser.get_parsed_content, ("preprocessing", "postprocessing"))

@@ -55,9 +55,9 @@ RULES = {
 
 
 def evaluate(
-    datalist: Path,
-    predictions: Path,
-    output: Path,
+    datalist: str | Path,
+    predictions: str | Path,
+    output: str | Path,
     *,
     part: str = "test",
     fold: int | None = None,
@@ -71,6 +71,13 @@ def evaluate(
     """Score predictions and write ``metrics.csv``, ``summary.json`` and ``report.html``; nothing is written on failure.
 
     One patient at a time is in memory. A patient without a prediction is scored as a failure and listed.
+
+    Example::
+
+        import monai_brainseg
+
+        summary = monai_brainseg.evaluate("data/lgg", "masks", "scores")
+        print(summary["per_patient"]["dice"]["mean"])
 
     Args:
         datalist: ``datalist.json`` of a prepared folder, or that folder.
@@ -94,6 +101,7 @@ def evaluate(
             read or compared, the operating points cannot be used, patients were seen by the weights, or the output
             cannot be written.
     """
+    datalist, predictions, output = Path(datalist), Path(predictions), Path(output)
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance {tolerance}", "must be a distance of 0 or more")
     if seed < 0:

@@ -226,9 +226,9 @@ def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
     found = {name: tuple(value.shape) for name, value in read_checkpoint(checkpoint)["model"].items()}
     for name, value in network.state_dict().items():
         if found.pop(name, None) != tuple(value.shape):
-            raise InputError(checkpoint, "weights of another network", f"{name} should be {tuple(value.shape)}")
+            raise InputError(checkpoint, f"weights of another network; {name} should be {tuple(value.shape)}")
     if found:
-        raise InputError(checkpoint, "weights of another network", f"it has {next(iter(found))} and this one does not")
+        raise InputError(checkpoint, f"weights of another network; it has {next(iter(found))} and this one does not")
 
 
 def _describe_weights(

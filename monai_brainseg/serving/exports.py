@@ -13,15 +13,15 @@ from monai.bundle import ConfigParser, ckpt_export
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
-from monai_brainseg.prediction.engines import check_packages, explain_failure, write_onnx
 from monai_brainseg.prediction.segmenting import load_network
 from monai_brainseg.runs.bundle_folders import find_bundle
 from monai_brainseg.serving.model_zoo import write_archive
+from monai_brainseg.serving.onnx_files import check_package, write_onnx
 from monai_brainseg.weights.checkpoints import write_half_precision
 
 _METADATA = Path("configs") / "metadata.json"
 _CONFIG = Path("configs") / "inference.yaml"
-_REMEDY = "mend the network or what it says of the disk, or choose another --format"
+_REMEDY = "correct the network, or what it says of the disk, or choose another --format"
 
 
 def export(form: str, bundle: str, checkpoint: Path | None, output: Path) -> None:
@@ -56,7 +56,7 @@ def _export_torchscript(bundle: Path, weights: Path, output: Path) -> None:
     load_network(bundle, [weights])  # refuses what MONAI would load in part
     if output.suffix != ".ts":  # MONAI adds it where there is none
         raise InputError(output, "a TorchScript file is named .ts", "name another --output")
-    with write_beside(output) as unfinished, explain_failure(bundle, "TorchScript", _REMEDY):
+    with write_beside(output) as unfinished, _explain_failure(bundle, "TorchScript"):
         ckpt_export(
             net_id="network_def",
             filepath=str(unfinished),
@@ -70,13 +70,13 @@ def _export_torchscript(bundle: Path, weights: Path, output: Path) -> None:
 
 def _export_onnx(bundle: Path, weights: Path, output: Path) -> None:
     """Write by what MONAI's own export calls, and name in the file where it comes from and under which terms."""
-    check_packages("onnx")
+    check_package()
     import onnx
 
     metadata = ConfigParser.load_config_file(bundle / _METADATA)
     with write_beside(output) as unfinished:
         network = load_network(bundle, [weights])
-        with explain_failure(bundle, "ONNX", _REMEDY):
+        with _explain_failure(bundle, "ONNX"):
             write_onnx(network, unfinished)
         model = onnx.load(unfinished)
         names = ("name", "version", "license", "intended_use")
@@ -84,6 +84,16 @@ def _export_onnx(bundle: Path, weights: Path, output: Path) -> None:
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         onnx.helper.set_model_props(model, {**given, "bundle": bundle.resolve().name, "weights_sha256": digest})
         onnx.save(model, unfinished)
+
+
+@contextmanager
+def _explain_failure(bundle: Path, form: str) -> Iterator[None]:
+    """Say in one line what keeps an exporter of torch or MONAI from writing a network."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(bundle, f"cannot be written as {form} ({type(error).__name__}: {reason})", _REMEDY) from error
 
 
 @contextmanager

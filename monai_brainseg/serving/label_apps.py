@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.findings import sum_up
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.recipes import Recipe, lay_over, read_trained, select_inference
@@ -111,8 +112,7 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Re
             _lay_over_file(copy / "configs" / "inference.yaml", select_inference(recipe))
         train.write_text(adapt_config(train.read_text()))
         if findings := check_contract(copy):
-            said = "; ".join(map(str, findings)).replace(str(copy / "models" / "model.pt"), str(weights))
-            raise InputError(source, said.replace(str(copy), str(source)))
+            raise sum_up(findings, {copy / "models" / "model.pt": weights, copy: source})
         if target.exists():
             target.rename(Path(folder) / "replaced")
         copy.rename(target)

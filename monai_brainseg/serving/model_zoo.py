@@ -15,7 +15,6 @@ import tempfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from monai.bundle import ConfigParser, ckpt_export, create_workflow, verify_net_
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
-from monai_brainseg.findings import ERROR, Finding
+from monai_brainseg.findings import ERROR, Finding, sum_up
 from monai_brainseg.prediction.segmenting import load_network
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.weights.checkpoints import SEEN, read_checkpoint
@@ -67,10 +66,7 @@ def write_archive(bundle: Path, weights: Path, output: Path) -> None:
             indent=2,
         )
         if findings := check_zoo_form(folder):
-            first, *others = (
-                replace(found, where=str(found.where).replace(str(folder), str(bundle))) for found in findings
-            )
-            raise InputError(first.where, "; ".join([first.what, first.remedy, *map(str, others)]))
+            raise sum_up(findings, {folder: bundle})
         with write_beside(output) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(path for path in folder.rglob("*") if path.is_file()):
                 # Without the time of writing, so that the same bundle gives the same bytes.

@@ -7,33 +7,27 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 import torch
-from monai.bundle import ConfigParser
-from support.bundle_runs import BUNDLE, CONFIGS, FCN_CONFIGS, build
+from support.bundle_runs import BUNDLE, FCN_CONFIGS
 from support.fixed_bundles import (
     BRIGHT,
     NARROW_UNET,
     bright_state,
     dice,
-    draw_phantom,
     make_bundle,
     random_state,
-    read_mask,
-    save_flair,
     save_weights,
 )
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.cases import find_own, read_images
-from monai_brainseg.errors import InputError
-from monai_brainseg.prediction import engines
-from monai_brainseg.prediction.engines import OnnxNetwork
 from monai_brainseg.prediction.segmenting import load_bundle, load_network
 from monai_brainseg.prediction.studies import find_scans
+from monai_brainseg.serving import onnx_files
 from monai_brainseg.training.networks import FCNResNet50
 
 SHAPES = [(1, 3, 16, 16), (5, 3, 48, 32), (2, 3, 80, 112)]
@@ -93,11 +87,15 @@ def test_onnx_takes_any_number_and_size_of_images_and_answers_as_the_network(nar
 def test_masks_of_real_slices_are_the_same_by_torchscript_and_onnx(
     real_patients: Callable[[int], Path], tmp_path: Path
 ) -> None:
+    import onnxruntime
+
     export("--format", "torchscript", "--output", tmp_path / "model.ts")
+    export("--format", "onnx", "--output", tmp_path / "model.onnx")
     weights = [BUNDLE / "models" / "model.pt"]
     plain, script, runtime = (load_bundle(BUNDLE, weights, torch.device("cpu"), {"amp": False}) for _ in range(3))
     script.network = torch.jit.load(tmp_path / "model.ts").eval()
-    runtime.network = OnnxNetwork(runtime.network)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    runtime.network = AnsweredBy(session)
     scans = find_scans([real_patients(3)], naming=None, part="test", fold=None, series=None, leave_out=None).scans
     assert len(scans) == 3
     for scan in scans:
@@ -108,56 +106,16 @@ def test_masks_of_real_slices_are_the_same_by_torchscript_and_onnx(
             assert dice(other.segment(images).mask, truth) >= 0.999
 
 
-def test_predict_by_onnxruntime_gives_the_same_masks_and_says_so(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "bright", BRIGHT, bright_state())
-    for seed in range(2):
-        save_flair(draw_phantom(48, seed=seed), tmp_path / "in" / f"s{seed}.nii.gz")
-    for engine, precision in (("torch", ["--amp", "False"]), ("onnxruntime", [])):
-        words = ["predict", str(tmp_path / "in"), "--bundle", str(bundle), "--engine", engine, *precision]
-        assert main([*words, "--output", str(tmp_path / engine)]) == 0
-        for seed in range(2):
-            mask, other = (read_mask(tmp_path / each / f"s{seed}.nii.gz") > 0 for each in ("torch", engine))
-            assert mask.any()
-            assert dice(mask, other) >= 0.999
-    records = [json.loads((tmp_path / engine / "run.json").read_text()) for engine in ("torch", "onnxruntime")]
-    assert [each["cases"][0]["settings"].get("engine") for each in records] == [None, "onnxruntime"]
-    assert [each["precision"] for each in records] == ["float32", "float32"]
+class AnsweredBy(torch.nn.Module):
+    """A network whose answers come from ONNX Runtime."""
 
+    def __init__(self, session: Any) -> None:
+        super().__init__()
+        self.session = session
 
-def test_onnxruntime_averages_several_networks_as_torch_does(narrow: Path, tmp_path: Path) -> None:
-    other = save_weights(tmp_path / "other.pt", random_state(NARROW_UNET, 5))
-    together = load_network(narrow, [narrow / "models" / "model.pt", other])
-    images = torch.rand(SHAPES[1])
-    with torch.inference_mode():
-        torch.testing.assert_close(OnnxNetwork(together)(images), together(images), atol=1e-4, rtol=1e-4)
-
-
-def test_onnxruntime_takes_neither_a_gpu_nor_16_bit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = save_flair(draw_phantom(48), tmp_path / "scan.nii.gz")
-    words = ["predict", str(source), "--engine", "onnxruntime", "--output", str(tmp_path / "out")]
-    assert main([*words, "--device", "cuda"]) == 1
-    assert "--device cuda: onnxruntime computes on the CPU" in capsys.readouterr().err
-    assert main([*words, "--amp", "True"]) == 1
-    assert "--amp True: onnxruntime computes in float32" in capsys.readouterr().err
-
-
-def test_overlay_for_tensorrt_segments_by_the_engine_that_it_loads(
-    prepared_phantoms: Path, narrow: Path, tmp_path: Path
-) -> None:
-    """Without a GPU: TorchScript stands where the engine would, and torch_tensorrt's import is left out."""
-    overlay = ConfigParser.load_config_file(CONFIGS / "inference_trt.yaml")
-    assert overlay.pop("+imports") == ["$import torch_tensorrt"]
-    export("--bundle", narrow, "--format", "torchscript", "--output", narrow / "models" / "model_trt.ts")
-    options = {"patch_size": [32, 32], "remove_small": False, "bundle_root": str(narrow)}
-    plain = {"network_def": NARROW_UNET, "amp": False}
-    for output, changes in (("plain", plain), ("engine", {name.replace("::", "#"): v for name, v in overlay.items()})):
-        build("inference.yaml", "infer", prepared_phantoms, tmp_path / output, **options, **changes).run()
-    files = sorted((tmp_path / "plain").glob("*.nii.gz"))
-    assert len(files) == 2
-    for file in files:
-        mask = read_mask(file)
-        assert mask.any()
-        assert np.array_equal(mask, read_mask(tmp_path / "engine" / file.name))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return ``[batch, class, x, y]`` for images ``[batch, sequence, x, y]``."""
+        return torch.from_numpy(self.session.run(None, {"image": images.numpy()})[0])
 
 
 class Stubborn(torch.nn.Conv2d):
@@ -173,7 +131,7 @@ class Stubborn(torch.nn.Conv2d):
 def test_a_network_that_cannot_be_exported_is_said_in_one_line(
     form: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    network = BRIGHT | {"_target_": "test_exports.Stubborn"}
+    network = BRIGHT | {"_target_": f"{Stubborn.__module__}.Stubborn"}
     bundle = make_bundle(tmp_path / "stubborn", network, bright_state())
     output = tmp_path / "written" / "model.ts"
     assert main(["export", "--bundle", str(bundle), "--format", form, "--output", str(output)]) == 1
@@ -181,9 +139,6 @@ def test_a_network_that_cannot_be_exported_is_said_in_one_line(
     assert f"stubborn: cannot be written as {name} (" in error
     assert error.count("\n") == 1
     assert list(output.parent.iterdir()) == []
-    if form == "onnx":
-        with pytest.raises(InputError, match=r"Stubborn: cannot be written as ONNX \(.*leave out --engine$"):
-            OnnxNetwork(load_network(bundle, [bundle / "models" / "model.pt"]))
 
 
 @pytest.mark.slow
@@ -258,6 +213,6 @@ def test_mistakes_end_in_one_line_and_leave_no_file(
 def test_without_the_extra_a_line_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(onnx_files, "find_spec", lambda name: None)
     assert main(["export", "--format", "onnx", "--output", str(tmp_path / "a.onnx")]) == 1
-    assert "onnx: the package is not there; pip install '.[onnx]'" in capsys.readouterr().err
+    assert "onnx: the package is not installed; pip install '.[onnx]'" in capsys.readouterr().err

@@ -185,5 +185,4 @@ def test_prediction_takes_the_device_of_its_process(monkeypatch: pytest.MonkeyPa
     count = torch.cuda.device_count()
     monkeypatch.setenv("LOCAL_RANK", "3")
     expected = torch.device("cuda", 3 % count) if count else select_device()
-    assert _choose_device(None, "torch") == expected
-    assert _choose_device(None, "onnxruntime") == CPU
+    assert _choose_device(None) == expected

@@ -1,0 +1,86 @@
+"""Studies in, masks out, in one call: what ``brainseg predict`` does, for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.prediction.groupings import Found
+from monai_brainseg.prediction.mask_records import read_record
+from monai_brainseg.prediction.predict import Options, predict
+from monai_brainseg.prediction.studies import find_scans, make_scan
+
+_FEW = 5  # failures that the error names
+
+
+def segment(
+    inputs: str | Path | Sequence[str | Path] = (),
+    output: str | Path = "masks",
+    *,
+    flair: str | Path | None = None,
+    pre: str | Path | None = None,
+    post: str | Path | None = None,
+    naming: str | None = None,
+    part: str = "test",
+    fold: int | None = None,
+    series: str | None = None,
+    command: Sequence[str] = (),
+    say: Callable[[str], None] = tqdm.write,
+    **options: Any,
+) -> dict[str, dict[str, Any]]:
+    """Segment studies; each mask lies on its input's grid, in its form, with a preview and a record.
+
+    Example::
+
+        import monai_brainseg
+
+        records = monai_brainseg.segment("data/lgg", "masks")
+        for name, record in records.items():
+            print(name, record["tumor_voxels"], record["warnings"])
+
+    Args:
+        inputs: files and folders of slices, NIfTI or DICOM, prepared folders, or folders of many of these.
+        output: folder for masks, previews and ``run.json``. Studies that lie there, made with the same settings, are
+            not segmented again.
+        flair: the FLAIR of one study, instead of ``inputs``.
+        pre: its pre-contrast T1.
+        post: its post-contrast T1.
+        naming: patterns of NIfTI names, see ``naming.parse_naming``.
+        part: of prepared folders: "test", "training" or "all".
+        fold: only this fold of the training part.
+        series: of DICOM studies, see ``dicom.choose_series``.
+        command: what ``run.json`` gives as the command.
+        say: takes each line of what happens.
+        options: fields of ``predict.Options``, such as ``checkpoints=(Path("model.pt"),)`` or ``tta=True``.
+
+    Returns:
+        The record of each study by its name: files that were written, size of the tumour, warnings, settings.
+
+    Raises:
+        InputError: there is no study, something of it cannot be used, or some studies failed; the others are done.
+    """
+    roles = {role: Path(path) for role, path in (("flair", flair), ("pre", pre), ("post", post)) if path is not None}
+    paths = [Path(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    if bool(paths) == bool(flair) or (roles and flair is None):
+        raise InputError("INPUT or --flair", "give one of them", "--pre and --post only beside --flair")
+    if roles:
+        found = Found([make_scan(**roles, series=series)])
+    else:
+        found = find_scans(paths, naming=naming, part=part, fold=fold, series=series, leave_out=Path(output))
+    if found.left_out:
+        some = ", ".join(map(str, found.left_out[:3])) + (", ..." if len(found.left_out) > 3 else "")
+        say(f"left out: {len(found.left_out)} files that are no FLAIR, pre- or post-contrast image: {some}")
+    bad = predict(found, Path(output), Options(**options), command, say)
+    if bad:
+        raise _sum_up(bad, len(found.scans) + len(found.bad), Path(output))
+    return {scan.case.patient: read_record(Path(output), scan.case.patient) for scan in found.scans}
+
+
+def _sum_up(bad: dict[str, str], count: int, output: Path) -> InputError:
+    listed = "; ".join(f"{case}: {reason}" for case, reason in list(bad.items())[:_FEW])
+    rest = f"; and {len(bad) - _FEW} more, in {output / 'run.json'}" if len(bad) > _FEW else ""
+    return InputError(f"{len(bad)} of {count} studies failed", f"{listed}{rest}")
