@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from monai_brainseg.benchmarking.benchmark import list_ensembles
@@ -14,7 +13,7 @@ from monai_brainseg.benchmarking.plan import Plan, list_runs
 from monai_brainseg.benchmarking.runs import LEFT_OUT, SAME_SLICES, TEST, Run
 from monai_brainseg.benchmarking.slice_splits import SIDES
 from monai_brainseg.files import write_whole
-from monai_brainseg.reporting.pages import list_facts, make_number_table, make_page
+from monai_brainseg.reporting.pages import Table, render_page
 from monai_brainseg.runs.recipes import count_parameters
 
 Row = dict[str, Any]
@@ -52,21 +51,18 @@ def write_table(plan: Plan, failed: Mapping[str, str]) -> str:
     Returns:
         the markdown.
     """
-    sections = make_sections(plan, failed)
+    sections = {title: rows for title, rows in make_sections(plan, failed).items() if rows}
     facts = _list_facts(plan)
+    tables = {title: Table(list(rows[0]), _fill_cells(rows)) for title, rows in sections.items()}
     markdown = "\n\n".join(
         ["# Benchmark", "\n".join(f"- {name}: {fact}" for name, fact in facts.items())]
-        + [f"## {title}\n\n{_to_markdown(rows)}" for title, rows in sections.items() if rows]
+        + [f"## {title}\n\n{_to_markdown(table)}" for title, table in tables.items()]
     )
-    page = ["<h1>Benchmark</h1>", list_facts(facts)]
     for title, rows in sections.items():
-        if rows:
-            cells = [[escape(_show(value)) for value in row.values()] for row in rows]
-            page += [f"<h2>{escape(title)}</h2>", make_number_table(list(rows[0]), cells)]
-            name = "benchmark" if title == "Scores" else f"benchmark_{title.lower()}"
-            write_whole(plan.output / f"{name}.csv", _to_csv(rows).encode())
+        name = "benchmark" if title == "Scores" else f"benchmark_{title.lower()}"
+        write_whole(plan.output / f"{name}.csv", _to_csv(rows).encode())
     write_whole(plan.output / "benchmark.md", (markdown + "\n").encode())
-    write_whole(plan.output / "benchmark.html", make_page("Benchmark", page))
+    write_whole(plan.output / "benchmark.html", render_page("benchmarking/table.html", facts=facts, tables=tables))
     return markdown
 
 
@@ -190,8 +186,12 @@ def _show(value: Any) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _to_markdown(rows: Sequence[Row]) -> str:
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_show(row.get(name)) for name in rows[0]] for row in rows)]
+def _fill_cells(rows: Sequence[Row]) -> list[list[str]]:
+    return [[_show(row.get(name)) for name in rows[0]] for row in rows]
+
+
+def _to_markdown(table: Table) -> str:
+    lines = [table.headings, ["---"] * len(table.headings), *table.rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from monai_brainseg.data.slices import load_itk
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
 
@@ -61,6 +60,22 @@ def is_dicom(file: Path) -> bool:
             return stream.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def load_itk(path: Path) -> Any:
+    """Return ITK, which loads slowly and which nothing but DICOM needs.
+
+    Args:
+        path: what is to be read by it.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import itk
+    except ImportError as error:
+        raise InputError(path, "DICOM is read by ITK, which is not installed", "pip install itk") from error
+    return itk
 
 
 def list_series(folder: Path) -> list[Series]:

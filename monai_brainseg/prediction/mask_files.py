@@ -12,7 +12,6 @@ import nibabel as nib
 import numpy as np
 
 from monai_brainseg.data.cases import Case
-from monai_brainseg.data.slices import encode_slice
 from monai_brainseg.data.volumes import Volume, compress, write_nifti, write_slices
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import unwritable, write_whole
@@ -107,7 +106,7 @@ def write_outputs(
                 write_segmentation(mask, source, folder / f"{patient}.dcm", network)
             except InputError as error:
                 warnings.append(str(error))
-        write_whole(folder / f"{patient}_preview.png", encode_slice(draw_montage(flair, mask), ".png"))
+        write_whole(folder / f"{patient}_preview.png", draw_montage(flair, mask))
         return _move_in(folder, output, patient), warnings
 
 

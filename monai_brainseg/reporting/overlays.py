@@ -13,12 +13,13 @@ from monai_brainseg.data.screens import find_fullest, measure_aspect, turn_to_sc
 from monai_brainseg.data.splits import Item
 from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
-from monai_brainseg.reporting.pages import draw_slice
+from monai_brainseg.reporting.pages import embed
+from monai_brainseg.reporting.slice_pictures import Slice, draw_slices
 from monai_brainseg.scoring.patients import find_predictions
 
-# Pixels of the longer side of a picture.
-_LONGEST = 320
 _EACH = 3
+# The caption of a probability map.
+MAP = "probability and truth"
 
 Each = TypeVar("Each")
 
@@ -29,7 +30,7 @@ class Overlay:
 
     Attributes:
         patient: name of the case.
-        figures: SVG by caption; none if ``problem``.
+        figures: images by caption, as data URIs; none if ``problem``.
         problem: why there are none.
     """
 
@@ -72,16 +73,15 @@ def _draw_figures(flair: Volume, truth: Volume, mask: Path, probability: Path) -
     outlines = {"truth": true} if missing else {"truth": true, "prediction": predicted}
 
     def draw(z: int, lines: Mapping[str, np.ndarray], heat: np.ndarray | None = None) -> str:
-        cut = {name: each[..., z].T for name, each in lines.items()}
-        title = f"slice {z + 1} of {count}"
-        over = None if heat is None else heat[..., z].T
-        return draw_slice(image[..., z].T, cut, aspect, title, heat=over, longest=_LONGEST)
+        cut = {kind: mask[..., z].T for kind, mask in lines.items()}
+        shown = Slice(image[..., z].T, cut, None if heat is None else heat[..., z].T)
+        return embed(draw_slices([shown], aspect), "webp")
 
     most = "most tumour" if true.any() else "most predicted" if predicted.any() else "the middle"
     yield f"FLAIR, slice {shown + 1} of {count} ({most})", draw(shown, {})
     yield "no prediction; truth" if missing else "truth and prediction", draw(shown, outlines)
     if not missing and probability.exists():
         (heat,) = turn_to_screen(truth, read_nifti(probability).voxels)
-        yield "probability and truth", draw(shown, {"truth": true}, heat)
+        yield MAP, draw(shown, {"truth": true}, heat)
     if wrong != shown and (true ^ predicted).any():
         yield f"slice {wrong + 1} (most error)", draw(wrong, outlines)

@@ -11,7 +11,6 @@ from typing import Any
 
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.errors import InputError
-from monai_brainseg.reporting.pages import format_number
 from monai_brainseg.survey.findings import PatientFinding
 from monai_brainseg.survey.profiles import Profile
 
@@ -118,6 +117,11 @@ def _list_cells(profile: Profile, parts: Mapping[str, str]) -> list[str]:
         f"{study.tumor_size / 1000:.1f}" if study.spacing_known else "",
         f"{profile.tumor_slices} of {profile.shape[2]}",
     ]
+
+
+def format_number(value: float) -> str:
+    """Return a number with three digits or more, without an exponent where it is large."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _count(values: Iterable[str]) -> dict[str, int]:

@@ -14,12 +14,15 @@ from monai_brainseg.data.heads import find_head
 from monai_brainseg.data.screens import find_fullest, measure_aspect, turn_to_screen
 from monai_brainseg.data.studies import Study, describe_case, read_images, read_label
 from monai_brainseg.data.volumes import Volume
-from monai_brainseg.reporting.pages import draw_slice
+from monai_brainseg.reporting.pages import embed
+from monai_brainseg.reporting.slice_pictures import Slice, draw_slices
 
 PERCENTILES = (1, 25, 50, 75, 99)
 
 # Heads are measured on a grid of about so many columns: percentiles stay the same, and it takes a quarter of the time.
 _COLUMNS = 128
+# Pixels of a picture's longer side: 1000 pictures then make a page of about 15 MB.
+_PICTURE = 256
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Profile:
         outside: share of the tumour that lies outside the head.
         darker: share of the head that is darker in FLAIR than the tumour's median; None without tumour.
         slices: a hash of each slice of FLAIR along z, empty where all its pixels are the same.
-        picture: SVG of the axial slice with most tumour (the middle one without), its outline drawn.
+        picture: of the axial slice with most tumour (the middle one without), its outline drawn, as a data URI.
     """
 
     study: Study
@@ -96,5 +99,5 @@ def _hash_slice(pixels: np.ndarray) -> str:
 def _draw_picture(flair: Volume, tumor: np.ndarray) -> str:
     image, mask = turn_to_screen(flair, flair.voxels, tumor)
     z = find_fullest(mask)
-    title = f"slice {z + 1} of {mask.shape[2]}"
-    return draw_slice(image[..., z].T, {"tumour": mask[..., z].T}, measure_aspect(flair), title)
+    shown = Slice(image[..., z].T, {"tumour": mask[..., z].T})
+    return embed(draw_slices([shown], measure_aspect(flair), longest=_PICTURE), "webp")

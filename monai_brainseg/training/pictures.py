@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.colors import ListedColormap
+from monai.visualize import blend_images
 from PIL import Image, ImageDraw
 
 from monai_brainseg.data.screens import find_fullest, turn_to_screen
@@ -16,6 +18,7 @@ from monai_brainseg.data.volumes import Volume
 from monai_brainseg.scoring.metrics import count_slices, dice, pool
 
 _TINT = 0.4  # share of the colour where tumour is marked
+_COLOURS = ListedColormap(["black", "red", "lime", "yellow"])  # nothing, prediction, truth, both
 _WIDTH = 256  # pixels that a picture has at least, so that its caption fits
 _CAPTION = 40  # pixels below a picture, three lines of text
 _LEGEND = "truth green, prediction red, both yellow"
@@ -70,8 +73,6 @@ def blend_masks(
 ) -> Pixels:
     """Lay prediction in red and truth in green, so both in yellow, over a slice in grey.
 
-    ``monai.visualize.blend_images`` takes its colours from matplotlib, which nothing else here needs.
-
     Args:
         grey: [column, row] from 0, black, to 1, white.
         prediction: [column, row].
@@ -80,10 +81,9 @@ def blend_masks(
     Returns:
         [row, column, 3].
     """
-    colour = np.stack([prediction, truth, np.zeros_like(truth)], axis=-1)
-    tint = _TINT * (prediction | truth)[..., np.newaxis]
-    blended = (1 - tint) * np.clip(grey, 0, 1)[..., np.newaxis] + tint * colour
-    return (255 * blended).round().astype(np.uint8).swapaxes(0, 1)
+    kinds = (prediction + 2.0 * truth) / 3  # from 0 to 1, as a colour map takes them
+    blended = blend_images(grey.clip(0, 1)[None], kinds[None], _TINT, _COLOURS, rescale_arrays=False)
+    return np.asarray(255 * blended).round().astype(np.uint8).T
 
 
 def add_caption(pixels: Pixels, text: str) -> Pixels:

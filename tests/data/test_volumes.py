@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
+import itk
 import nibabel as nib
 import numpy as np
 import pytest
@@ -105,10 +105,23 @@ def test_planar_and_one_bit_tif(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_slices([tmp_path / "mask.tif"])[:, :, 0], mask.T.astype(np.uint8))
 
 
-def test_16_bit_coloured_png_of_another_writer(tmp_path: Path) -> None:
-    image = np.random.default_rng(0).integers(0, 65535, (6, 5, 3), dtype=np.uint16)
-    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(image))
-    np.testing.assert_array_equal(read_slices([tmp_path / "a.png"])[:, :, 0], image.swapaxes(0, 1))
+def test_a_16_bit_coloured_png_is_what_itk_reads(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(0, 65535, (6, 5, 1, 3), dtype=np.uint16)
+    write_slices(voxels, [tmp_path / "a.png"])
+    image = itk.array_from_image(itk.imread(str(tmp_path / "a.png"), pixel_type=itk.Vector[itk.F, 3]))
+    np.testing.assert_array_equal(image, voxels[:, :, 0].swapaxes(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"), [("1", ()), ("L", ()), ("I;16", ()), ("P", (3,)), ("LA", (2,)), ("RGB", (3,)), ("RGBA", (4,))]
+)
+def test_png_of_another_writer(mode: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 5), dtype=np.uint8)).convert(mode)
+    image.save(tmp_path / "a.png")
+    expected = np.asarray(image.convert({"P": "RGB", "1": "L"}.get(mode, mode)))
+    read = read_slices([tmp_path / "a.png"])
+    assert read.shape == (5, 6, 1, *shape)
+    np.testing.assert_array_equal(read[:, :, 0], expected.swapaxes(0, 1))
 
 
 @pytest.mark.parametrize(

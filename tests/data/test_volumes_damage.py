@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def test_truncated_slice_is_refused(
         read_slices([damage(file, share)])
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_header_that_claims_a_huge_png_is_refused(tmp_path: Path) -> None:
+    data = bytearray(imagecodecs.png_encode(np.zeros((4, 4), np.uint8)))
+    data[16:24] = np.array([30000, 30000], ">u4").tobytes()
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.png: cannot be read \(.*(claims|exceeds)"):
+        read_slices([tmp_path / "a.png"])
 
 
 def test_slices_that_are_none_are_refused(tmp_path: Path) -> None:

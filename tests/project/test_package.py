@@ -60,6 +60,8 @@ def test_wheel_holds_the_bundles_whole_with_weights_and_licenses(wheel: Path) ->
     assert {f"monai_brainseg/bundles/{name}" for name in files} <= names
     assert "brainseg_unet/brainseg_unet_scripts/encoders.py" in files
     assert {"monai_brainseg/py.typed", "monai_brainseg/configs/pretrained.yaml"} <= names
+    templates = {str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "monai_brainseg").rglob("*.html")}
+    assert templates | {"monai_brainseg/reporting/style.css", "monai_brainseg/reporting/sort.js"} <= names
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
     assert (
         zipfile.ZipFile(wheel).read("monai_brainseg/bundles/brainseg_unet/models/model.pt")
@@ -90,6 +92,8 @@ def test_installed_wheel_segments_a_phantom_from_any_folder(wheel: Path, tmp_pat
     assert Path(overlay).is_relative_to(site)
     assert parameters == "3787298"
     run(bin_folder / "brainseg", "phantom", "--output", "in", "--patients", "1", "--size", "64", folder=away)
+    run(bin_folder / "brainseg", "check", "in", "--output", "look", folder=away)
+    assert (away / "look" / "check.html").is_file()
     run(bin_folder / "brainseg", "predict", "in", "--output", "masks", "--probability", folder=away)
     assert main(["predict", str(away / "in"), "--output", str(tmp_path / "here"), "--probability"]) == 0
     (one,), (other,) = ([*each.glob("*_probability.nii.gz")] for each in (away / "masks", tmp_path / "here"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,5 @@ def evaluate(data: Path, predictions: Path, output: Path, *options: str) -> int:
 
 def read_results(output: Path) -> tuple[Page, str, dict[str, Any]]:
     """Return the page, its text without markup, and the summary."""
-    content = (output / "report.html").read_bytes()
-    text = unescape(re.sub(r"<[^>]*>", "", content.decode()))
-    return read_page(content), text, json.loads((output / "summary.json").read_text())
+    page = read_page((output / "report.html").read_bytes())
+    return page, page.text, json.loads((output / "summary.json").read_text())

@@ -1,89 +1,89 @@
-"""Pages as their readers see them: rows of text, pictures, and what they would load."""
+"""Pages as their readers see them: rows of text, pictures, charts, and what they would load."""
 
 from __future__ import annotations
 
 import base64
-import re
-from html.parser import HTMLParser
-from pathlib import Path
+import io
+from dataclasses import dataclass
+from xml.etree import ElementTree
 
 import numpy as np
+from bs4 import BeautifulSoup
+from PIL import Image
 
-from monai_brainseg.data.slices import decode_slice
-
-_VOID = {"meta", "img", "br", "link", "rect", "circle", "image", "path"}
+_LOADING = ("src", "href", "data", "srcset", "xlink:href")
 
 
-class Page(HTMLParser):
-    """What a page holds; a tag that is closed by another one is an error.
+@dataclass(frozen=True)
+class Page:
+    """What a page holds.
 
     Attributes:
-        tags: every kind of tag.
-        rows: the text of each cell of each row of its table.
-        pictures: the bytes of each PNG in it.
-        titles: text of every title.
-        links: every address but those within the page.
-        policy: what the page lets the browser do.
+        soup: its elements.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.rows: list[list[str]] = []
-        self.pictures: list[bytes] = []
-        self.titles: list[str] = []
-        self.links: list[str] = []
-        self.policy = ""
-        self._open: list[str] = []
+    soup: BeautifulSoup
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        if tag not in _VOID:
-            self._open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-        elif tag == "title":
-            self.titles.append("")
-        elif tag == "meta" and ("http-equiv", "Content-Security-Policy") in attributes:
-            self.policy = dict(attributes)["content"] or ""
-        for name, value in attributes:
-            if name in ("src", "href", "data", "srcset", "xlink:href"):
-                self._follow(value or "")
+    @property
+    def text(self) -> str:
+        """All text, without markup; runs of spaces are one."""
+        return " ".join(self.soup.get_text().split())
 
-    def _follow(self, address: str) -> None:
-        kind, _, data = address.partition(",")
-        if kind == "data:image/png;base64":
-            self.pictures.append(base64.b64decode(data, validate=True))
-        elif not address.startswith("#"):
-            self.links.append(address)
+    @property
+    def tags(self) -> set[str]:
+        """Every kind of tag."""
+        return {tag.name for tag in self.soup.find_all(True)}
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in _VOID:
-            assert self._open.pop() == tag
+    @property
+    def rows(self) -> list[list[str]]:
+        """The text of each cell of each row of its tables."""
+        return [[cell.get_text().strip() for cell in row.find_all(["td", "th"])] for row in self.soup.find_all("tr")]
 
-    def handle_data(self, data: str) -> None:
-        if "title" in self._open:
-            self.titles[-1] += data
-        elif {"td", "th"} & set(self._open):
-            self.rows[-1][-1] += data
+    @property
+    def captions(self) -> list[str]:
+        """What is written below its figures."""
+        return [caption.get_text() for caption in self.soup.find_all("figcaption")]
+
+    @property
+    def pictures(self) -> list[np.ndarray]:
+        """The pixels [row, column, 3] of each picture."""
+        return [read_picture(str(image["src"])) for image in self.soup.select('img[src^="data:image/webp"]')]
+
+    @property
+    def charts(self) -> list[set[str]]:
+        """The texts of each chart."""
+        return [read_chart(str(image["src"])) for image in self.soup.select('img[src^="data:image/svg+xml"]')]
+
+    @property
+    def links(self) -> list[str]:
+        """Every address but those within the page."""
+        addresses = [str(tag[name]) for tag in self.soup.find_all(True) for name in _LOADING if tag.has_attr(name)]
+        return [address for address in addresses if not address.startswith(("#", "data:image/"))]
+
+    @property
+    def policy(self) -> str:
+        """What the page lets the browser do."""
+        meta = self.soup.find("meta", {"http-equiv": "Content-Security-Policy"})
+        assert meta is not None
+        return str(meta["content"])
 
 
 def read_page(content: bytes) -> Page:
-    """Return a page; one that closes a tag that is not open, or leaves one open, is an error."""
-    page = Page()
-    page.feed(content.decode())
-    page.close()
-    assert page._open == []
-    return page
+    """Return a page."""
+    return Page(BeautifulSoup(content, "html.parser"))
 
 
-def read_picture(svg: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the picture's pixels, and the points (x, y) of the outline."""
-    (png,) = read_page(svg.encode()).pictures
-    (folder / "picture.png").write_bytes(png)
-    path = re.search(r'd="([^"]*)"', svg)
-    assert path
-    points = np.array([pair.split(",") for pair in re.findall(r"[\d.]+,[\d.]+", path[1])], dtype=float).reshape(-1, 2)
-    return decode_slice(folder / "picture.png"), points
+def read_picture(address: str) -> np.ndarray:
+    """Return the pixels [row, column, 3] of a picture within a page."""
+    return np.asarray(Image.open(io.BytesIO(_decode(address))).convert("RGB"))
+
+
+def read_chart(address: str) -> set[str]:
+    """Return every text of a chart within a page."""
+    return {
+        "".join(text.itertext()).strip() for text in ElementTree.fromstring(_decode(address)).iterfind(".//{*}text")
+    }
+
+
+def _decode(address: str) -> bytes:
+    return base64.b64decode(address.partition(",")[2], validate=True)
