@@ -27,7 +27,7 @@ def draw_lines(
     """Return lines over one pair of axes.
 
     Args:
-        lines: points (x, y) by the line's name, one point at least in all.
+        lines: points (x, y), one at least, by the name of the line.
         x_name: what x is.
         marks: points with a name.
         limits: of x and of y; those of the points unless given.

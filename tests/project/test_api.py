@@ -46,8 +46,19 @@ def test_a_study_that_cannot_be_segmented_raises_what_the_command_prints(tmp_pat
 
 
 def test_importing_the_package_loads_nothing() -> None:
-    code = "import sys, monai_brainseg; print(sorted({'torch', 'numpy', 'monai', 'nibabel', 'itk'} & set(sys.modules)))"
+    heavy = {"torch", "numpy", "monai", "nibabel", "itk", "matplotlib", "jinja2"}
+    code = f"import sys, monai_brainseg; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
     assert {"segment", "prepare", "evaluate", "__version__"} <= set(dir(monai_brainseg))
     with pytest.raises(AttributeError, match="no attribute 'train'"):
         monai_brainseg.train  # noqa: B018
+
+
+def test_help_loads_no_library_of_charts_or_networks() -> None:
+    code = (
+        "import sys; from monai_brainseg.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(sorted({'torch', 'monai', 'matplotlib', 'jinja2'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert said.splitlines()[-1] == "[]"
