@@ -34,7 +34,8 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--format", choices=("half", "torchscript", "onnx", "bundle"), default="half", help="default: half"
     )
-    parser.add_argument("--bundle", default="brainseg_unet", metavar="NAME", help="or its folder; brainseg_unet")
+    parser.add_argument("--bundle", metavar="NAME", help="or folder (default: that of the recipe, or brainseg_unet)")
+    parser.add_argument("--recipe", metavar="NAME", help="or a YAML file: that the weights were trained by")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="to write; never the weights")
     parser.set_defaults(call=_export)
 
@@ -42,5 +43,5 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _export(arguments: argparse.Namespace) -> None:
     from monai_brainseg.serving.exports import export  # loads torch and MONAI, which take seconds
 
-    export(arguments.format, arguments.bundle, arguments.checkpoint, arguments.output)
+    export(arguments.format, arguments.bundle, arguments.checkpoint, arguments.output, arguments.recipe)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 2**20:.1f} MiB")

@@ -42,10 +42,9 @@ def test_machine_that_is_no_linux_leaves_out_what_it_cannot_know(
     found = examine(str(BUNDLE), prepared_phantoms)
     assert "of memory free" not in found.facts[0]
     assert any("slices a second" in fact for fact in found.facts)
-    for name in ("brainseg_unet", "brainseg_fcn"):
-        config = load_config(Path("bundles") / name / "configs/train.yaml")
-        workers = ConfigParser({name: config[name] for name in ("imports", "reading_threads")})
-        assert 1 <= workers.get_parsed_content("reading_threads") <= 8
+    config = load_config(BUNDLE / "configs/train.yaml")
+    workers = ConfigParser({name: config[name] for name in ("imports", "reading_threads")})
+    assert 1 <= workers.get_parsed_content("reading_threads") <= 8
 
 
 def test_load_counts_both_sides_of_the_fold_and_the_cache(prepared_phantoms: Path) -> None:
