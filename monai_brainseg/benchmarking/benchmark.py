@@ -87,7 +87,7 @@ def check_identity(plan: Plan) -> None:
 
 
 def _hash_configs(bundle: Path) -> str:
-    files = [bundle / "configs" / name for name in ("train.yaml", "evaluate.yaml")]
+    files = [bundle / "configs" / name for name in ("train.yaml", "inference.yaml", "evaluate.yaml")]
     return hash_content([ConfigParser.load_config_file(file) for file in files])
 
 

@@ -142,7 +142,7 @@ def score(
         folder: where ``<target>/masks``, scores and log go.
         processes: where the program is started.
         environment: its variables.
-        overlay: further ids for ``evaluate.yaml``.
+        overlay: further ids for evaluating.
         training: folder of the training run, for the report's curves.
 
     Raises:
@@ -153,7 +153,7 @@ def score(
     if (output / "summary.json").is_file():
         return
     shutil.rmtree(output, ignore_errors=True)
-    files = [str(recipe.bundle / "configs" / "evaluate.yaml")]
+    files = [*recipe.evaluating_files]
     for name, content in (("recipe", recipe.evaluating), ("ensemble", overlay)):
         if content:
             files.append(str(output / f"{name}.yaml"))

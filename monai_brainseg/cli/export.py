@@ -46,16 +46,17 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="format to write (default: half)",
     )
     parser.add_argument(
-        "--bundle", default="brainseg_unet", metavar="NAME", help="bundle or its folder (default: brainseg_unet)"
+        "--bundle", metavar="NAME", help="bundle or its folder (default: that of the recipe, or brainseg_unet)"
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="file to write; it must not be the checkpoint itself"
     )
+    parser.add_argument("--recipe", metavar="NAME", help="recipe that the weights were trained by, or a YAML file")
     parser.set_defaults(call=_export)
 
 
 def _export(arguments: argparse.Namespace) -> None:
     from monai_brainseg.serving.exports import export  # loads torch and MONAI, which take seconds
 
-    export(arguments.format, arguments.bundle, arguments.checkpoint, arguments.output)
+    export(arguments.format, arguments.bundle, arguments.checkpoint, arguments.output, arguments.recipe)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 2**20:.1f} MiB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -17,12 +17,15 @@ from monai.bundle import ConfigWorkflow
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.findings import ERROR, NOTE, WARNING, Finding
-from monai_brainseg.runs.commands import Command, check_command, load_config
+from monai_brainseg.runs.commands import Command, load_config
+from monai_brainseg.runs.config_checks import check_command
+from monai_brainseg.runs.recipes import list_files
 from monai_brainseg.serving.label_contract import check_contract
 from monai_brainseg.serving.model_zoo import check_form
 from monai_brainseg.serving.plain_networks import read_network
 
-_KINDS = {"train.yaml": "train", "evaluate.yaml": "infer", "inference.yaml": "infer"}
+# Files that make a config, and its kind as MONAI names it.
+_CONFIGS = {("train.yaml",): "train", ("inference.yaml",): "infer", ("inference.yaml", "evaluate.yaml"): "infer"}
 _FRAMEWORKS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
 
 
@@ -48,9 +51,10 @@ def check_bundle(bundle: Path) -> list[Finding]:
         *_check_licence(bundle),
         *_check_versions(bundle / "configs" / "metadata.json"),
     ]
-    for name, kind in _KINDS.items():
-        if (bundle / "configs" / name).is_file():
-            found += _check_properties(bundle / "configs" / name, kind)
+    for names, kind in _CONFIGS.items():
+        files = [bundle / "configs" / name for name in names]
+        if all(file.is_file() for file in files):
+            found += _check_properties(files, kind)
     found += _check_plain(bundle)
     found += [
         replace(each, level=NOTE) if _waits_for_weights(each.where) else each
@@ -73,24 +77,23 @@ def _waits_for_weights(where: str | Path) -> bool:
 
 
 def check_overlays(bundle: Path, folder: Path) -> list[Finding]:
-    """Return the overlays and recipes in ``folder`` that name an id which the bundle's ``train.yaml`` lacks.
+    """Return the overlays and recipes in ``folder`` that name an id which the bundle's configs lack.
 
-    Those that say by ``bundle_root`` that they are laid over another bundle are not looked at.
-    ``NAME.evaluate.yaml`` is laid over ``evaluate.yaml``; the bundle's own ``multi_gpu_train.yaml`` is looked at too.
+    Those that say by ``bundle_root`` that they are laid over another bundle are not looked at; the bundle's own
+    ``multi_gpu_train.yaml`` and ``evaluate.yaml`` are looked at too.
     """
-    configs = bundle / "configs"
-    own = [file for file in [configs / "multi_gpu_train.yaml"] if file.is_file()]
-    found = []
+    configs, found = bundle / "configs", []
+    evaluate = configs / "evaluate.yaml"
+    own = [file for file in (configs / "multi_gpu_train.yaml", evaluate) if file.is_file()]
     for file in [*own, *sorted(folder.glob("*.yaml")), *sorted(folder.glob("recipes/*.yaml"))]:
-        base = configs / ("evaluate.yaml" if file.name.endswith(".evaluate.yaml") else "train.yaml")
+        run_id, base = ("evaluating", "inference.yaml") if file == evaluate else ("training", "train.yaml")
         try:
             if Path(str(load_config(file).get("bundle_root", bundle))).name != bundle.resolve().name:
                 continue
-            check_command(Command("training", (str(base), str(file)), {}))
+            check_command(Command(run_id, (str(configs / base), *map(str, list_files(file))), {}))
         except InputError as error:
-            found.append(
-                Finding(ERROR, error.where, error.what, f"mend it, or lay it over another bundle than {bundle.name}")
-            )
+            remedy = f"correct it, or lay it over another bundle than {bundle.name}"
+            found.append(Finding(ERROR, error.where, error.what, remedy))
     return found
 
 
@@ -136,15 +139,16 @@ def check_version(name: str, wanted: str, where: str) -> Iterator[Finding]:
         yield Finding(NOTE, where, f"{name} is {here}, tried with {wanted}", "nothing to do unless a run fails")
 
 
-def _check_properties(file: Path, kind: str) -> Iterator[Finding]:
+def _check_properties(files: Sequence[Path], kind: str) -> Iterator[Finding]:
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
+    file, given = files[-1], [str(each) for each in files]
     metadata = file.with_name("metadata.json")
     if not metadata.is_file():
         return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the other name for packages, which the model zoo asks for
-            workflow = _Unread(config_file=str(file), meta_file=str(metadata), logging_file=False, workflow_type=kind)
+            workflow = _Unread(config_file=given, meta_file=str(metadata), logging_file=False, workflow_type=kind)
         missing = workflow.check_properties() or []
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         yield Finding(ERROR, file, f"MONAI cannot read it ({' '.join(str(error).split())[:120]})", "mend it")

@@ -12,16 +12,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from monai.data import ImageReader
+from monai.transforms import LoadImaged
 
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
+from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.recipes import lay_over
-from monai_brainseg.runs.starts import check_checkpoint
-from monai_brainseg.weights.checkpoints import read_checkpoint
+from monai_brainseg.weights.checkpoints import check_checkpoint, read_checkpoint
 from monai_brainseg.weights.ensembles import MeanNetwork
 
 _CONFIG = Path("configs") / "inference.yaml"
@@ -176,17 +176,17 @@ def load_bundle(
     for name in needed:
         if name not in parser:
             raise InputError(bundle / _CONFIG, f"has no {name!r}", "choose another bundle, or leave the option out")
-    steps = [step for step in parser["postprocessing"]["transforms"] if step["_target_"] != "SaveImaged"]
-    parser.update({**overrides, "bundle_root": str(bundle), "device": device, "postprocessing::transforms": steps})
+    parser.update({**overrides, "bundle_root": str(bundle), "device": device})
+    with own_scripts(bundle):
+        network = _load_weights(parser.get_parsed_content("network_def"), checkpoints).to(device).eval()
+        inferer = parser.get_parsed_content("inferer")
+        windows = parser.get_parsed_content("slice_inferer") if "slice_inferer" in parser else inferer
+        preprocessing, postprocessing = map(parser.get_parsed_content, ("preprocessing", "postprocessing"))
+        precision = parser.get_parsed_content("precision") if "precision" in parser else torch.float32
     reader = MemoryReader()
-    for index, step in enumerate(parser["preprocessing"]["transforms"]):
-        if isinstance(step, dict) and step["_target_"] == "LoadImaged":
-            parser.update({f"preprocessing::transforms::{index}::reader": reader})
-    network = _load_weights(parser.get_parsed_content("network_def"), checkpoints).to(device).eval()
-    inferer = parser.get_parsed_content("inferer")
-    windows = parser.get_parsed_content("slice_inferer") if "slice_inferer" in parser else inferer
-    preprocessing, postprocessing = map(parser.get_parsed_content, ("preprocessing", "postprocessing"))
-    precision = parser.get_parsed_content("precision") if "precision" in parser else torch.float32
+    for step in preprocessing.transforms:
+        if isinstance(step, LoadImaged):
+            step.register(reader)  # which is asked before the others
     return Segmenter(reader, preprocessing, network, inferer, windows, postprocessing, device, precision)
 
 
@@ -197,14 +197,23 @@ def _hush_libraries() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def load_network(bundle: Path, checkpoints: Sequence[Path]) -> torch.nn.Module:
+def load_network(
+    bundle: Path, checkpoints: Sequence[Path], overlay: Mapping[str, Any] | None = None
+) -> torch.nn.Module:
     """Return a bundle's network alone with its weights, on the CPU and in evaluation mode; of several their mean.
+
+    Args:
+        bundle: its folder.
+        checkpoints: files of weights, at least one.
+        overlay: a recipe's ids and values, laid over the config before.
 
     Raises:
         InputError: weights are missing or another network's.
     """
-    parser = ConfigParser(load_config(bundle / _CONFIG))
-    return _load_weights(parser.get_parsed_content("network_def"), checkpoints).eval()
+    parser = lay_over(load_config(bundle / _CONFIG), overlay or {})
+    parser.update({"bundle_root": str(bundle)})
+    with own_scripts(bundle):
+        return _load_weights(parser.get_parsed_content("network_def"), checkpoints).eval()
 
 
 def _load_weights(network: torch.nn.Module, checkpoints: Sequence[Path]) -> torch.nn.Module:

@@ -1,8 +1,15 @@
-"""Where bundles lie: a folder that is named, those of this checkout, and those that come with the package."""
+"""Where bundles lie (a folder that is named, those of this checkout and of the package), and the Python in them."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+
+from brainseg_unet_scripts.copies import holds_same_code
+from brainseg_unet_scripts.errors import BundleError
 
 from monai_brainseg.errors import InputError
 
@@ -28,3 +35,55 @@ def find_bundle(name: str, *configs: str) -> Path:
     raise InputError(
         f"--bundle {name}", f"no bundle with {' and '.join(configs)}", f"name a folder or {' or '.join(known)}"
     )
+
+
+@contextmanager
+def own_scripts(bundle: Path) -> Iterator[None]:
+    """Let a bundle's config find the Python package that lies in the bundle's folder, not another copy of its name.
+
+    What is made within the block keeps that code; afterwards the names mean again what they meant before. A copy that
+    says the same as the one that is loaded is not loaded again.
+
+    Args:
+        bundle: its folder, from which configs are parsed within the block.
+
+    Raises:
+        BundleError: what the bundle's own code refuses, as an error of ours whichever copy it is of.
+    """
+    names = {file.parent.name for file in bundle.glob("*/__init__.py") if not _is_loaded(file.parent)}
+    before = _take_out(names)
+    path = str(bundle.resolve())
+    sys.path.insert(0, path)
+    try:
+        yield
+    except Exception as error:
+        if (reason := _find_refusal(error)) is not None:
+            raise BundleError(reason) from error
+        raise
+    finally:
+        sys.path.remove(path)
+        _take_out(names)
+        sys.modules.update(before)
+
+
+def _is_loaded(package: Path) -> bool:
+    """Is the package of this name that is loaded, if any, one that says the same?"""
+    loaded = sys.modules.get(package.name)
+    if loaded is None or not getattr(loaded, "__file__", None):
+        return False
+    return holds_same_code(Path(str(loaded.__file__)).parent, package)
+
+
+def _take_out(packages: set[str]) -> dict[str, ModuleType]:
+    """Remove packages and their modules from those that are loaded, and return them."""
+    names = [name for name in sys.modules if name.partition(".")[0] in packages]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def _find_refusal(error: BaseException | None) -> str | None:
+    """Return the text of a bundle's refusal among an error's causes; each copy of a bundle has a class of its own."""
+    while error is not None:
+        if type(error).__name__ == BundleError.__name__:
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None

@@ -109,6 +109,25 @@ def end_process() -> None:
     os._exit(0)
 
 
+def is_not_first() -> bool:
+    """Is this another process than the first of those that torchrun started?"""
+    return int(os.environ["RANK"]) > 0
+
+
+def select_own_device() -> torch.device:
+    """Return the GPU of this process, which becomes its current one; the CPU where torch has no CUDA device."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
+
+
+def join_processes(device: torch.device) -> None:
+    """Let the processes of a run find each other: by nccl on GPUs, by gloo on CPUs."""
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
 def is_lost_peer(error: BaseException) -> bool:
     """Is this what torch raises in a process whose connection to another one broke?"""
     return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)

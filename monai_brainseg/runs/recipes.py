@@ -14,19 +14,19 @@ from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
-from monai_brainseg.runs.commands import MONAI_IDS, Command, check_command, load_config
+from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle, own_scripts
+from monai_brainseg.runs.commands import Command, load_config
+from monai_brainseg.runs.config_checks import BASED_ON, MONAI_IDS, check_command
 
 # Those of the current folder, of this checkout, and those that come with the package; of these two the overlays too.
 _FOLDERS = (
     Path("configs/recipes"),
     *(place / "configs" / folder for place in Path(__file__).resolve().parents[2:0:-1] for folder in ("recipes", "")),
 )
-_EVALUATING = ".evaluate.yaml"
+_SCORING = ("inference.yaml", "evaluate.yaml")  # the second is an overlay on the first
 # What decides how an image reaches the network in training; scoring it on other images would be worth nothing.
 _READING = (
     "reading",
-    "normalizing",
     "train::deterministic_transforms",
     "validate::preprocessing",
     "validate::deterministic_transforms",
@@ -40,32 +40,38 @@ class Recipe:
     Attributes:
         name: of the file, without its ending.
         bundle: folder of the bundle.
-        file: the overlay on the bundle's ``train.yaml``.
-        evaluating: what is laid over its ``evaluate.yaml``: ids and values.
+        files: overlays on the bundle's ``train.yaml``: the recipe's own is the last, after those that it is based on.
+        content: ids and values of them all.
+        evaluating: those of them that concern evaluating.
     """
 
     name: str
     bundle: Path
-    file: Path
+    files: tuple[Path, ...]
+    content: Mapping[str, Any]
     evaluating: Mapping[str, Any]
 
     @property
-    def training_files(self) -> tuple[str, str]:
+    def training_files(self) -> tuple[str, ...]:
         """Configs of a training; later ones win."""
-        return str(self.bundle / "configs" / "train.yaml"), str(self.file)
+        return str(self.bundle / "configs" / "train.yaml"), *map(str, self.files)
+
+    @property
+    def evaluating_files(self) -> tuple[str, ...]:
+        """Configs of an evaluation, over which ``evaluating`` is laid."""
+        return tuple(str(self.bundle / "configs" / name) for name in _SCORING)
 
     @property
     def digest(self) -> str:
         """SHA-256 of all that the recipe says, whatever its comments."""
-        return hash_content([ConfigParser.load_config_file(self.file), self.evaluating])
+        return hash_content([self.content, self.evaluating])
 
 
 def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
-    """Find a recipe and check it against both configs of the bundle that it is laid over.
+    """Find a recipe and check it against the configs of the bundle that it is laid over.
 
-    Of its ids, those that ``evaluate.yaml`` knows too (the network, patch and pixel size) are laid over that as well,
-    with ids of the recipe's own that they refer to. ``NAME.evaluate.yaml`` beside it, where there is one, adds what
-    ``evaluate.yaml`` alone knows.
+    Of its ids, those that evaluating knows too (the network, the scaling of images, patch and pixel size) are laid over
+    that as well, with ids of the recipe's own that they refer to.
 
     Args:
         name: of a file in ``configs/recipes`` or of an overlay in our ``configs``, or the path of a YAML file.
@@ -75,24 +81,35 @@ def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
         InputError: there is no such recipe or bundle, the recipe names another one, an id is unknown, or it changes how
             images are read for training alone.
     """
-    file = _find_file(name)
-    brought = load_config(file)
-    folder = _choose_bundle(file, brought.get("bundle_root"), bundle)
-    recipe = Recipe(file.stem, folder, file, {})
+    files = list_files(_find_file(name))
+    contents = [load_config(file) for file in files]
+    brought = _merge(contents)
+    folder = _choose_bundle(files[-1], brought.get("bundle_root"), bundle)
+    evaluate = _merge([load_config(folder / "configs" / config) for config in _SCORING])
+    recipe = Recipe(files[-1].stem, folder, files, brought, select_shared(brought, evaluate))
     check_command(Command("training", recipe.training_files, {}))
-    evaluate = folder / "configs" / "evaluate.yaml"
-    shared = select_shared(brought, ConfigParser.load_config_file(evaluate))
-    companion = file.with_name(file.stem + _EVALUATING)
-    if companion.is_file():
-        check_command(Command("evaluating", (str(evaluate), str(companion)), {}))
-        shared |= ConfigParser.load_config_file(companion)
-    elif lost := [item for item in brought if item.lstrip("+").startswith(_READING) and item not in shared]:
+    if lost := [item for item in brought if item.lstrip("+").startswith(_READING)]:
         raise InputError(
-            file,
-            f"'{lost[0]}' changes how images are read, and evaluate.yaml has no such id",
-            f"say the same for evaluating in {companion.name}",
+            files[-1],
+            f"'{lost[0]}' changes how images are read in training alone",
+            "change normalizing, pixel_size or patch_size, which scoring follows",
         )
-    return Recipe(file.stem, folder, file, shared)
+    return recipe
+
+
+def list_files(file: Path) -> tuple[Path, ...]:
+    """Return an overlay after those that it is based on, each once."""
+    bases = load_config(file).get(BASED_ON, [])
+    found = [each for base in bases for each in list_files(_find_file(base, near=file.parent))]
+    return (*dict.fromkeys(found), file)
+
+
+def _merge(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the ids of overlays in the order in which they are laid on; of an id that several have, the last."""
+    merged: dict[str, Any] = {}
+    for content in contents:
+        merged = {name: value for name, value in merged.items() if name not in content} | dict(content)
+    return merged
 
 
 def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Path]) -> Recipe:
@@ -107,19 +124,19 @@ def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Pat
         InputError: the recipe cannot be used, or weights of it are needed.
     """
     recipe = read_recipe(name, bundle)
-    if not checkpoints and {*load_config(recipe.file), *recipe.evaluating} - {"bundle_root"}:
+    if not checkpoints and {*recipe.content} - {"bundle_root"}:
         raise InputError(f"recipe {recipe.name}", "its weights are not the bundle's", "name them by --checkpoint")
     return recipe
 
 
 def select_inference(recipe: Recipe) -> dict[str, Any]:
-    """Return the ids and values of a recipe, and of what it changes in evaluating, that concern ``inference.yaml``.
+    """Return the ids and values of a recipe that concern ``inference.yaml``.
 
     Raises:
         InputError: the bundle has no such config.
     """
-    inference = load_config(find_bundle(str(recipe.bundle), "inference.yaml") / "configs" / "inference.yaml")
-    return select_shared({**load_config(recipe.file), **recipe.evaluating}, inference)
+    inference = find_bundle(str(recipe.bundle), "inference.yaml") / "configs" / "inference.yaml"
+    return select_shared(recipe.content, load_config(inference))
 
 
 def lay_over(config: dict[str, Any], overlay: Mapping[str, Any]) -> ConfigParser:
@@ -141,8 +158,9 @@ def select_shared(brought: Mapping[str, Any], config: Mapping[str, Any]) -> dict
 
 def count_parameters(recipe: Recipe) -> int:
     """Return how many numbers a recipe's network learns."""
-    config = lay_over(load_config(recipe.bundle / "configs" / "evaluate.yaml"), recipe.evaluating)
-    return sum(parameter.numel() for parameter in config.get_parsed_content("network_def").parameters())
+    config = lay_over(load_config(recipe.bundle / "configs" / "inference.yaml"), select_inference(recipe))
+    with own_scripts(recipe.bundle):
+        return sum(parameter.numel() for parameter in config.get_parsed_content("network_def").parameters())
 
 
 def hash_content(content: Any) -> str:
@@ -155,12 +173,13 @@ def _is_referred(item: str, brought: Mapping[str, Any], chosen: list[str]) -> bo
     return re.search(rf"@{re.escape(item)}(?!\w)", values) is not None
 
 
-def _find_file(name: str) -> Path:
+def _find_file(name: str, near: Path | None = None) -> Path:
+    """Return the file of a recipe or overlay, from a path or a name; one beside another is looked for there first."""
     if Path(name).suffix in (".yaml", ".yml", ".json"):
         if Path(name).is_file():
             return Path(name)
         raise InputError(name, "no such recipe file", "check the path")
-    files = [file for folder in _FOLDERS for file in folder.glob("*.yaml") if not file.name.endswith(_EVALUATING)]
+    files = [file for folder in ([near] if near else []) + [*_FOLDERS] for file in folder.glob("*.yaml")]
     for file in files:
         if file.stem == name:
             return file
@@ -172,7 +191,7 @@ def _find_file(name: str) -> Path:
 
 def _choose_bundle(file: Path, own: str | None, given: str | Path | None) -> Path:
     """Return the folder of the bundle that is given, unless the recipe names another one; else of the recipe's own."""
-    configs = "train.yaml", "evaluate.yaml"
+    configs = "train.yaml", *_SCORING
     if given is None:
         # A path from the repository's root, where this is not the current folder, is the bundle of that name.
         name = DEFAULT if own is None else str(own) if (Path(own) / "configs").is_dir() else Path(own).name

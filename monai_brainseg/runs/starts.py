@@ -1,6 +1,6 @@
 """A run of ``python -m monai.bundle``: checked before it starts, recorded, and ended in one line where it must.
 
-The first item of a bundle's ``initialize`` calls ``start_run``, which reads the command line of the process. In any
+An item of a bundle's ``initialize`` calls ``start_run``, which reads the command line of the process. In any
 other process (a MONAI Label server, a notebook) there is no such command line, and it does nothing.
 """
 
@@ -26,25 +26,26 @@ import torch
 import yaml
 from brainseg_unet_scripts.encoders import find_imagenet_weights
 from brainseg_unet_scripts.errors import BundleError
+from brainseg_unet_scripts.records import list_weights
+from brainseg_unet_scripts.starts import list_causes
 from monai.bundle import ConfigParser
 
 from monai_brainseg.data.splits import read_datalist, select_items
-from monai_brainseg.data.volumes import read_nifti
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.findings import ERROR
-from monai_brainseg.runs.commands import Command, check_command, count_given, read_command
+from monai_brainseg.runs.commands import Command, read_command
+from monai_brainseg.runs.config_checks import check_command, check_targets, count_given
 from monai_brainseg.runs.machine_checks import check_start
 from monai_brainseg.runs.processors import choose_threads, keep_freed_memory
 from monai_brainseg.runs.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
-from monai_brainseg.weights.checkpoints import read_checkpoint
+from monai_brainseg.weights.checkpoints import check_checkpoint
 from monai_brainseg.weights.provenance import (
     RECORD,
     describe_checkpoint,
     describe_machine,
     judge,
     list_versions,
-    merge_checkpoints,
 )
 
 # What a write ends with on a full disk, over a quota and at a limit; TensorBoard's names no file.
@@ -92,9 +93,10 @@ def start_run(
     keep_freed_memory()
     choose_threads(None if fresh else _read_threads(Path(output_dir)))
     try:
-        check_command(command)
+        config = check_command(command)
+        check_targets(config, command.config_files[0])
         _refuse_to_replace(Path(output_dir), fresh, overwrite)
-        given = count_given(command)
+        given = count_given(config)
         if given is None:
             _check_datalist(datalist, fold, batch_size)
         elif batch_size is not None:
@@ -102,31 +104,29 @@ def start_run(
         if checkpoint is not None and network is not None:
             check_checkpoint(Path(checkpoint), network)
         if int(os.environ.get("RANK", "0")) == 0:
-            _check_machine(command, Path(output_dir), Path(datalist) if given is None and part is None else None)
+            _check_machine(config, Path(output_dir), Path(datalist) if given is None and part is None else None)
             scored = select_items(Path(datalist), part, fold) if part is not None else []
             weights = (
                 _describe_weights(Path(checkpoint), scored, allow_seen, Path(output_dir))
                 if checkpoint is not None
                 else {}
             )
-            _record(command, Path(output_dir), fresh, weights)
+            _record(command, config, Path(output_dir), fresh, weights)
         else:
             logging.disable()
         threading.excepthook = _leave_thread
-        sys.excepthook = partial(_leave, run_id=command.run_id, datalist=Path(datalist) if given is None else None)
+        sys.excepthook = partial(_leave, run_id=command.run_id)
     except (InputError, BundleError, OSError) as error:
         if claim_last_word():
             say_last_word(f"{command.run_id}: {error}")
         sys.exit(1)
 
 
-def _leave(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None, *, run_id: str, datalist: Path | None
-) -> None:
+def _leave(kind: type[BaseException], error: BaseException, trace: TracebackType | None, *, run_id: str) -> None:
     """End the process as ``sys.excepthook``: one line for what is the user's to mend, a traceback for a bug."""
     if claim_last_word():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it once another rank has left without a word
-        reason = explain(error, datalist)
+        reason = explain(error)
         if reason is None:
             sys.__excepthook__(kind, error, trace)
             return
@@ -141,14 +141,9 @@ def _leave_thread(arguments: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(arguments)
 
 
-def explain(error: BaseException, datalist: Path | None) -> str | None:
-    """Return in one line what a user has to mend after ``error``; None where it is a bug.
-
-    MONAI wraps errors and its transforms do not name the file that they failed on, so the files of the datalist are
-    read again to find it; a label server's, None, are not.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
+def explain(error: BaseException) -> str | None:
+    """Return in one line what a user has to correct after ``error``, which MONAI may have wrapped; None for a bug."""
+    for cause in list_causes(error):
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return f"{cause}; free space or name another --output_dir"
         if isinstance(cause, (InputError, BundleError)) or isinstance(cause, OSError) and cause.errno is not None:
@@ -157,16 +152,6 @@ def explain(error: BaseException, datalist: Path | None) -> str | None:
             return reason
         if is_lost_peer(cause):
             return "another process of this run was lost; the same command with --resume True goes on"
-        cause = cause.__cause__ or cause.__context__
-    if datalist is None:
-        return None
-    try:
-        listed = read_datalist(datalist)
-        for item in listed["training"] + listed["test"]:
-            for file in (*item["image"], item["label"]):
-                read_nifti(Path(file))
-    except InputError as broken:
-        return str(broken)
     return None
 
 
@@ -203,10 +188,8 @@ def _refuse_to_replace(output_dir: Path, fresh: bool, overwrite: bool) -> None:
         raise InputError(output_dir, "holds a training", choices)
 
 
-def _check_machine(command: Command, output_dir: Path, datalist: Path | None) -> None:
+def _check_machine(config: ConfigParser, output_dir: Path, datalist: Path | None) -> None:
     """Refuse a machine on which the run would fail, ImageNet's weights among it, and warn where it may."""
-    config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
-    config.update(dict(command.overrides))
     network = config.get("network_def")
     if isinstance(network, Mapping) and network.get("pretrained") in (True, "@pretrained") and config.get("pretrained"):
         find_imagenet_weights()
@@ -217,20 +200,6 @@ def _check_machine(command: Command, output_dir: Path, datalist: Path | None) ->
         logging.getLogger(__name__).warning("%s", finding)
 
 
-def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
-    """Refuse weights that are not there, cannot be read or are another network's.
-
-    Raises:
-        InputError: names the file, and the first parameter that differs.
-    """
-    found = {name: tuple(value.shape) for name, value in read_checkpoint(checkpoint)["model"].items()}
-    for name, value in network.state_dict().items():
-        if found.pop(name, None) != tuple(value.shape):
-            raise InputError(checkpoint, f"weights of another network; {name} should be {tuple(value.shape)}")
-    if found:
-        raise InputError(checkpoint, f"weights of another network; it has {next(iter(found))} and this one does not")
-
-
 def _describe_weights(
     checkpoint: Path, scored: Sequence[Mapping[str, Any]], allow_seen: bool, output_dir: Path
 ) -> dict[str, Any]:
@@ -238,7 +207,7 @@ def _describe_weights(
     weights = describe_checkpoint(checkpoint)
     if not scored:
         return {"checkpoint": [weights]}
-    checkpoints = merge_checkpoints(output_dir, weights)
+    checkpoints = list_weights(output_dir, weights)
     verdict = judge(scored, weights["seen"], allow_seen)
     if verdict["state"] != "clean":
         logging.getLogger(__name__).warning(verdict["note"])
@@ -254,16 +223,15 @@ def _read_threads(output_dir: Path) -> int | None:
     return threads if isinstance(threads, int) and (output_dir / "last.pt").is_file() else None
 
 
-def _record(command: Command, output_dir: Path, fresh: bool, weights: Mapping[str, Any]) -> None:
+def _record(command: Command, config: ConfigParser, output_dir: Path, fresh: bool, weights: Mapping[str, Any]) -> None:
     if fresh:
         shutil.rmtree(output_dir / "tensorboard", ignore_errors=True)
         (output_dir / "last.pt").unlink(missing_ok=True)
     elif (output_dir / "last.pt").is_file() and "provenance" not in weights:
         return  # a resumed run keeps the record of its beginning
-    config = ConfigParser(ConfigParser.load_config_files(list(command.config_files)))
-    config.update({**command.overrides, **({"overwrite": False} if "overwrite" in command.overrides else {})})
+    content = config.get() | ({"overwrite": False} if "overwrite" in config else {})
     with write_beside(output_dir / "config.yaml") as path:
-        path.write_text(yaml.safe_dump(config.get(), sort_keys=False, width=120))
+        path.write_text(yaml.safe_dump(content, sort_keys=False, width=120))
     record = {
         "command": sys.orig_argv,
         **weights,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from monai.bundle import ConfigParser, ckpt_export
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.prediction.segmenting import load_network
-from monai_brainseg.runs.bundle_folders import find_bundle
+from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle, own_scripts
+from monai_brainseg.runs.recipes import read_trained, select_inference
 from monai_brainseg.serving.model_zoo import write_archive
 from monai_brainseg.serving.onnx_files import check_package, write_onnx
 from monai_brainseg.weights.checkpoints import write_half_precision
@@ -24,39 +26,48 @@ _CONFIG = Path("configs") / "inference.yaml"
 _REMEDY = "correct the network, or what it says of the disk, or choose another --format"
 
 
-def export(form: str, bundle: str, checkpoint: Path | None, output: Path) -> None:
+def export(form: str, bundle: str | None, checkpoint: Path | None, output: Path, recipe: str | None = None) -> None:
     """Write trained weights in another form, whole or not at all.
 
     Args:
         form: one of ``FORMS``.
-        bundle: name or path of the bundle that they are of.
+        bundle: name or path of the bundle that they are of; None for that of the recipe, or the default.
         checkpoint: the weights; None takes the bundle's own.
         output: file to write.
+        recipe: that the weights were trained by, where that was not the bundle as it is.
 
     Raises:
         InputError: the bundle is not there, the weights are another network's, the file cannot be written, a package is
             missing, or the bundle would not pass the model zoo's checks.
     """
-    folder = find_bundle(bundle, "inference.yaml")
+    overlay: dict[str, Any] = {}
+    if recipe is None:
+        folder = find_bundle(bundle or DEFAULT, "inference.yaml")
+    else:
+        trained = read_trained(recipe, bundle, [checkpoint] if checkpoint else [])
+        folder, overlay = trained.bundle, select_inference(trained)
+        if form == "bundle":
+            remedy = "copy the bundle, and write the recipe into its configs, metadata and README"
+            raise InputError(f"--recipe {recipe}", "the zip would describe the bundle's own network", remedy)
     weights = checkpoint or folder / "models" / "model.pt"
     if output.exists() and weights.exists() and output.samefile(weights):
         raise InputError(output, "is the file itself, which would be lost", "name another --output")
     if output.is_dir():
         raise InputError(output, "is a folder", "name a file by --output")
     with _hush_exporters():
-        FORMS[form](folder, weights, output)
+        FORMS[form](folder, weights, output, overlay)
 
 
-def _export_half(bundle: Path, weights: Path, output: Path) -> None:
+def _export_half(bundle: Path, weights: Path, output: Path, overlay: Mapping[str, Any]) -> None:
     write_half_precision(weights, output)
 
 
-def _export_torchscript(bundle: Path, weights: Path, output: Path) -> None:
+def _export_torchscript(bundle: Path, weights: Path, output: Path, overlay: Mapping[str, Any]) -> None:
     """Write by MONAI's own export; the file holds the metadata and the config too."""
-    load_network(bundle, [weights])  # refuses what MONAI would load in part
+    load_network(bundle, [weights], overlay)  # refuses what MONAI would load in part
     if output.suffix != ".ts":  # MONAI adds it where there is none
         raise InputError(output, "a TorchScript file is named .ts", "name another --output")
-    with write_beside(output) as unfinished, _explain_failure(bundle, "TorchScript"):
+    with write_beside(output) as unfinished, _explain_failure(bundle, "TorchScript"), own_scripts(bundle):
         ckpt_export(
             net_id="network_def",
             filepath=str(unfinished),
@@ -64,18 +75,18 @@ def _export_torchscript(bundle: Path, weights: Path, output: Path) -> None:
             meta_file=str(bundle / _METADATA),
             config_file=str(bundle / _CONFIG),
             key_in_ckpt="model",
-            bundle_root=str(bundle),
+            **{**overlay, "bundle_root": str(bundle)},
         )
 
 
-def _export_onnx(bundle: Path, weights: Path, output: Path) -> None:
+def _export_onnx(bundle: Path, weights: Path, output: Path, overlay: Mapping[str, Any]) -> None:
     """Write by what MONAI's own export calls, and name in the file where it comes from and under which terms."""
     check_package()
     import onnx
 
     metadata = ConfigParser.load_config_file(bundle / _METADATA)
     with write_beside(output) as unfinished:
-        network = load_network(bundle, [weights])
+        network = load_network(bundle, [weights], overlay)
         with _explain_failure(bundle, "ONNX"):
             write_onnx(network, unfinished)
         model = onnx.load(unfinished)
@@ -109,9 +120,13 @@ def _hush_exporters() -> Iterator[None]:
         logging.disable(before)
 
 
-FORMS: dict[str, Callable[[Path, Path, Path], None]] = {
+def _export_bundle(bundle: Path, weights: Path, output: Path, overlay: Mapping[str, Any]) -> None:
+    write_archive(bundle, weights, output)
+
+
+FORMS: dict[str, Callable[[Path, Path, Path, Mapping[str, Any]], None]] = {
     "half": _export_half,
     "torchscript": _export_torchscript,
     "onnx": _export_onnx,
-    "bundle": write_archive,
+    "bundle": _export_bundle,
 }

@@ -108,7 +108,7 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Re
         weights = _copy_weights(source, copy, checkpoint)
         train = copy / "configs" / "train.yaml"
         if recipe is not None:
-            _lay_over_file(train, load_config(recipe.file))
+            _lay_over_file(train, recipe.content)
             _lay_over_file(copy / "configs" / "inference.yaml", select_inference(recipe))
         train.write_text(adapt_config(train.read_text()))
         if findings := check_contract(copy):

@@ -12,12 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from brainseg_unet_scripts.copies import holds_same_code
 from monai.bundle import ConfigParser
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.findings import ERROR, Finding
-from monai_brainseg.runs.starts import check_checkpoint
+from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.serving.plain_networks import make_network, read_network
+from monai_brainseg.weights.checkpoints import check_checkpoint
 
 _TASKS = ("deepedit", "deepgrow", "detection", "classification")  # a folder's name with one of these makes it that task
 _INFERENCE = ("device", "network_def", "preprocessing", "inferer", "postprocessing")
@@ -41,6 +44,7 @@ def check_contract(bundle: Path, *, served: bool = True, trusted: bool = True) -
         *_check_inference(bundle),
         *_check_training(bundle, served),
         *_check_overlay(bundle / "configs" / "multi_gpu_train.yaml"),
+        *(_check_scripts(bundle) if served else ()),
         *_check_weights(bundle, trusted),
     ]
 
@@ -107,7 +111,7 @@ def _list_transforms(config: ConfigParser, name: str) -> list[Any]:
 def _is(entry: Any, target: str, key: str) -> bool:
     keys = entry.get("keys", ()) if isinstance(entry, Mapping) else ()
     named = [keys] if isinstance(keys, str) else keys
-    return key in named and str(entry.get("_target_", "")).rpartition(".")[2] == target
+    return key in named and str(entry.get("_target_", "")).endswith(target)
 
 
 def _check_inference(bundle: Path) -> Iterator[Finding]:
@@ -187,6 +191,19 @@ def _check_overlay(file: Path) -> Iterator[Finding]:
             )
 
 
+def _check_scripts(bundle: Path) -> Iterator[Finding]:
+    """Compare Python packages of the bundle with those of the same name in others of the app: the server loads one."""
+    for package in sorted(file.parent for file in bundle.glob("*/__init__.py")):
+        for other in sorted(bundle.resolve().parent.glob(f"[!.]*/{package.name}")):
+            if not holds_same_code(package, other):
+                yield Finding(
+                    ERROR,
+                    package,
+                    f"differs from {other}, and the server would run one of them for both bundles",
+                    "install both bundles anew, or serve this one by an app of its own",
+                )
+
+
 def _check_weights(bundle: Path, trusted: bool) -> Iterator[Finding]:
     models = bundle / "models"
     others = [file.name for file in sorted(models.glob("*.pt")) if file.name != "model.pt"]
@@ -213,9 +230,7 @@ def _check_weights(bundle: Path, trusted: bool) -> Iterator[Finding]:
         definition = read_network(content)
         if definition is None and not trusted:
             return
-        made = (
-            ConfigParser(content).get_parsed_content("network_def") if definition is None else make_network(definition)
-        )
+        made = _make_own(bundle, content) if definition is None else make_network(definition)
     except Exception as error:  # whatever a network of somebody's raises
         reason = " ".join(str(error.__cause__ or error).split())[:120]
         yield Finding(ERROR, bundle / "configs" / "inference.yaml", f"network_def cannot be made ({reason})", "mend it")
@@ -224,4 +239,13 @@ def _check_weights(bundle: Path, trusted: bool) -> Iterator[Finding]:
         check_checkpoint(models / "model.pt", made)
     except InputError as error:
         remedy = "give others by --checkpoint: the server would serve random ones"
-        yield Finding(ERROR, error.where, error.what, remedy)
+        yield Finding(ERROR, error.where, f"{error.what}; {error.remedy}" if error.remedy else error.what, remedy)
+
+
+def _make_own(bundle: Path, content: dict[str, Any]) -> torch.nn.Module:
+    """Return the network that a config makes by whatever code it names."""
+    with own_scripts(bundle):
+        network: torch.nn.Module = ConfigParser({**content, "bundle_root": str(bundle)}).get_parsed_content(
+            "network_def"
+        )
+    return network

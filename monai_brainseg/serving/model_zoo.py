@@ -25,6 +25,7 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.findings import ERROR, Finding, sum_up
 from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.weights.checkpoints import SEEN, read_checkpoint
 
@@ -94,7 +95,8 @@ def _write_weights(weights: Path, file: Path) -> None:
 def check_zoo_form(folder: Path) -> list[Finding]:
     """Return what of a bundle in the zoo's form the zoo's CI would refuse; an empty list is a pass."""
     findings = [*check_form(folder, weights=True), *_check_sizes(folder)]
-    return findings or [*_check_properties(folder), *_check_network(folder)]
+    with own_scripts(folder):
+        return findings or [*_check_properties(folder), *_check_network(folder)]
 
 
 def check_form(folder: Path, *, weights: bool) -> Iterator[Finding]:

@@ -69,7 +69,8 @@ def make_network(definition: Mapping[str, Any]) -> torch.nn.Module:
 def _put_in(value: Any, config: Mapping[str, Any], above: tuple[str, ...]) -> Any:
     """Return a value with what its references name in their place."""
     if isinstance(value, Mapping):
-        return {key: _put_in(each, config, above) for key, each in value.items()}
+        # What has to be run before it, such as a search for a bundle's Python, is left out: this makes what we know.
+        return {key: _put_in(each, config, above) for key, each in value.items() if key != "_requires_"}
     if isinstance(value, list):
         return [_put_in(each, config, above) for each in value]
     if isinstance(value, str) and value.startswith("@"):

@@ -106,6 +106,15 @@ class EpochSummary:
             engine.state.metrics["gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
 
 
+def list_logits(output: Sequence[Mapping[str, Any]]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return logarithms of the probabilities, whose softmax gives these back, and the labels: what a loss takes.
+
+    Args:
+        output: of an evaluator: ``probability`` ``[class, x, y, z]`` and ``label`` ``[1, x, y, z]`` of each patient.
+    """
+    return [each["probability"].clamp_min(1e-6).log() for each in output], [each["label"] for each in output]
+
+
 class Checkpoints:
     """Write ``last.pt`` after every epoch and ``model.pt`` after every best one, and go on from ``last.pt``.
 
@@ -113,15 +122,15 @@ class Checkpoints:
     moment leaves the last good one. Files are written by rank 0; every rank reads.
 
     Args:
-        network: saved as a bare state dict under ``model`` in ``model.pt``.
+        network: saved as a bare state dict under ``model`` in ``model.pt``; another one is not gone on with.
         optimizer: its state goes into ``last.pt``.
         lr_scheduler: likewise.
         evaluator: the validation engine; its best score decides.
         early_stop: its count survives a resume.
         output_dir: folder of ``last.pt``.
         ckpt_dir: folder of ``model.pt``.
-        identity: what must be the same for a resume to make sense, by name: network, data, fold, ...
-        seen: hashes of the patients trained or selected on, kept in ``model.pt``.
+        settings: what else must be the same for a resume to make sense, by name: fold, epochs, precision, ...
+        seen: hashes of the patients trained or selected on, kept in ``model.pt``; the same too.
         resume: go on from ``last.pt`` where there is one.
     """
 
@@ -135,7 +144,7 @@ class Checkpoints:
         early_stop: EarlyStopHandler,
         output_dir: str,
         ckpt_dir: str,
-        identity: Mapping[str, Any],
+        settings: Mapping[str, Any],
         seen: Sequence[str] = (),
         resume: bool = False,
     ) -> None:
@@ -144,8 +153,9 @@ class Checkpoints:
         self.early_stop = early_stop
         self.last = Path(output_dir) / "last.pt"
         self.best = Path(ckpt_dir) / "model.pt"
-        self.identity = {name: str(value) for name, value in identity.items()}
         self.seen = list(seen)
+        identity = {"network": network, "data": self.seen, **settings}
+        self.identity = {name: str(value) for name, value in identity.items()}
         self.resume = resume
         self.written_best = -1
 
@@ -181,7 +191,7 @@ class Checkpoints:
                 self.last, "cannot be read", "--overwrite True instead of --resume starts from the beginning"
             ) from error
         for name, value in self.identity.items():
-            if state["identity"].get(name) != value:
+            if state["identity"].get(name, value) != value:  # an earlier version may not have written all
                 remedy = "give another --output_dir, or --overwrite True for --resume"
                 raise InputError(self.last, f"was trained with another {name}", remedy)
         for name, item in self.stateful.items():

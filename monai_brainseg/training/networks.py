@@ -81,7 +81,7 @@ def _make_head(in_channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
-def load_published(network: FCNResNet50, file: str | Path) -> list[str]:
+def load_published(network: FCNResNet50, file: str | Path | None) -> list[str]:
     """Load a checkpoint of torchvision's ``fcn_resnet50`` into a network, all but what its heads cannot take.
 
     A last layer of another number of classes and an auxiliary head that the file lacks stay as they were drawn; one
@@ -89,7 +89,7 @@ def load_published(network: FCNResNet50, file: str | Path) -> list[str]:
 
     Args:
         network: whose weights are replaced.
-        file: of a state dict, as torchvision publishes it.
+        file: of a state dict, as torchvision publishes it; None leaves the network as it was drawn.
 
     Returns:
         names of the network's parameters that the file did not fill.
@@ -97,6 +97,8 @@ def load_published(network: FCNResNet50, file: str | Path) -> list[str]:
     Raises:
         InputError: the file cannot be read, or is of another architecture; names the first parameter that differs.
     """
+    if file is None:
+        return []
     published = _read_state(Path(file))
     own = network.state_dict()
     for name, value in own.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from brainseg_unet_scripts.weights import find_difference
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
@@ -65,6 +66,25 @@ def _read_seen(path: Path) -> dict[str, Any]:
     return {"seen": content["seen"]} if content["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() else {}
 
 
+def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
+    """Refuse weights that are not there, cannot be read or are another network's.
+
+    Raises:
+        InputError: names the file, and the first parameter that differs.
+    """
+    if difference := find_difference(read_checkpoint(checkpoint)["model"], network):
+        raise InputError(checkpoint, f"weights of another network; {difference}")
+
+
+def load_checkpoint(checkpoint: str, network: torch.nn.Module) -> None:
+    """Load weights into a network, for a training that begins with them.
+
+    Raises:
+        InputError: the file is not there or cannot be read.
+    """
+    network.load_state_dict(read_checkpoint(Path(checkpoint))["model"])
+
+
 def check_whole(path: Path) -> None:
     """Compare a file that torch wrote with its checksums, which torch itself does not look at.
 
@@ -92,7 +112,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def pull_back(tuned: Path, start: Path, share: float) -> None:
+def pull_back(tuned: str | Path, start: str | Path, share: float) -> None:
     """Move tuned weights part of the way back to those that the tuning started from, once.
 
     ``(1 - share) * tuned + share * start``: what a few patients taught stays, and less of what they did not show is
@@ -108,14 +128,14 @@ def pull_back(tuned: Path, start: Path, share: float) -> None:
     """
     if not 0 <= share <= 1:
         raise InputError(f"--pull_back {share}", "must be between 0 and 1")
-    content, first = read_checkpoint(tuned), read_checkpoint(start)["model"]
+    content, first = read_checkpoint(Path(tuned)), read_checkpoint(Path(start))["model"]
     if "pulled_back" in content:
         return
     model = {
         name: torch.lerp(value.float(), first[name].float(), share) if value.is_floating_point() else value
         for name, value in content["model"].items()
     }
-    write_checkpoint({**content, "model": model, "pulled_back": share}, tuned)
+    write_checkpoint({**content, "model": model, "pulled_back": share}, Path(tuned))
 
 
 def write_half_precision(checkpoint: Path, output: Path) -> None:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from brainseg_unet_scripts.records import RECORD, describe_weights
 
 from monai_brainseg import __version__
 from monai_brainseg.errors import InputError
 from monai_brainseg.weights.checkpoints import read_checkpoint
 
-RECORD = "run.json"
 _NAMED = 3  # patients in a message
 
 
@@ -32,6 +32,19 @@ def list_hashes(items: Iterable[Mapping[str, Any]]) -> list[str]:
     Items without either, such as a label server's, add nothing.
     """
     return sorted({found for item in items for found in (_hash_images(item), _hash_person(item)) if found})
+
+
+def list_all_seen(items: Iterable[Mapping[str, Any]], start: str) -> list[str]:
+    """Return the hashes of datalist items and of those that weights to begin with had seen.
+
+    None where these weights do not say whom they had seen, which is never called clean.
+
+    Args:
+        items: what is trained and validated on.
+        start: file of weights.
+    """
+    before = read_checkpoint(Path(start)).get("seen")
+    return sorted({*list_hashes(items), *before}) if before else []
 
 
 def _hash_images(item: Mapping[str, Any]) -> str | None:
@@ -79,12 +92,7 @@ def _find_version(package: str) -> str:
 
 def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
     """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None where they do not carry it."""
-    content = read_checkpoint(checkpoint)
-    return {
-        "file": str(checkpoint),
-        "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-        "seen": content.get("seen"),
-    }
+    return describe_weights(checkpoint, read_checkpoint(checkpoint).get("seen"))
 
 
 def read_seen(predictions: Path) -> list[str] | None:
@@ -112,19 +120,6 @@ def read_seen(predictions: Path) -> list[str] | None:
 def _read_hashes(checkpoint: Any) -> list[str]:
     seen = checkpoint.get("seen") if isinstance(checkpoint, dict) else None
     return [each for each in seen if isinstance(each, str)] if isinstance(seen, list) else []
-
-
-def merge_checkpoints(folder: Path, checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return weights for the record of a folder of masks: these, and those of masks that may lie there already."""
-    file = folder / RECORD
-    if not any(folder.glob("*.nii.gz")):
-        return [dict(checkpoint)]
-    try:
-        earlier = json.loads(file.read_text())["checkpoint"]
-        others = [each for each in earlier if each["sha256"] != checkpoint["sha256"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        others = [{"file": None, "sha256": None, "seen": None}]
-    return [dict(checkpoint), *others]
 
 
 def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allow_seen: bool) -> dict[str, Any]:

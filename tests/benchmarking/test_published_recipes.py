@@ -18,7 +18,7 @@ from support.fixed_bundles import draw_phantom, save_flair
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.errors import InputError
-from monai_brainseg.runs.recipes import read_recipe
+from monai_brainseg.runs.recipes import lay_over, read_recipe, select_inference
 from monai_brainseg.serving.label_contract import check_contract
 from monai_brainseg.training.networks import FCNResNet50, PoolingUNet
 
@@ -73,7 +73,8 @@ def test_recipes_say_what_the_projects_say_and_hold_their_rate(name: str) -> Non
     assert config["pixel_size"] * config["patch_size"][0] == 256
     config.update({"network": torch.nn.Linear(1, 1)})
     optimizer, scheduler = config.get_parsed_content("optimizer"), config.get_parsed_content("lr_scheduler")
-    assert type(optimizer) is torch.optim.Adam
+    assert type(optimizer) is torch.optim.AdamW
+    assert optimizer.defaults["weight_decay"] == 0  # and so it is Adam
     rates = set()
     for _ in range(20):
         optimizer.step()
@@ -87,6 +88,7 @@ def test_encoder_decoder_and_dice_iou_differ_from_the_unet_by_one_thing_each() -
     for name, thing in (("encoder_decoder", "network_def"), ("unet_dice_iou", "loss_name")):
         other = load(name).get()
         assert {item for item in unet if unet[item] != other[item]} == {thing}
+        assert {*other} - {*unet} == {"based_on"}
 
 
 def test_encoder_decoder_has_no_way_around_its_narrowest_layer() -> None:
@@ -107,22 +109,18 @@ def test_grey_recipe_reads_images_alike_in_training_evaluating_and_inferring(pre
     grey = 0.299 * red + 0.587 * green + 0.114 * blue
     wanted = (grey / 255 - 0.5) / 0.5
     recipe = read_recipe("fcn_resnet50_ce")
+    inference = recipe.evaluating_files[:1]
     item = {"image": [str(file) for file in files], "label": str(prepared_phantoms / case["label"])}
     for parser, name in (
         (load("fcn_resnet50_ce", pixel_size=2.0), "validate::preprocessing"),
-        (lay_over_file(recipe.bundle / "configs" / "evaluate.yaml"), "preprocessing"),
-        (lay_over_file(recipe.bundle / "configs" / "inference.yaml"), "preprocessing"),
+        (lay_over(ConfigParser.load_config_files([*recipe.evaluating_files]), recipe.evaluating), "labelled"),
+        (lay_over(ConfigParser.load_config_files(inference), select_inference(recipe)), "preprocessing"),
     ):
         spacing = nib.load(files[0]).header.get_zooms()[0]
         parser.update({"pixel_size": float(spacing)})
         image = parser.get_parsed_content(name)(dict(item))["image"]
         assert image.shape == (3, *wanted.shape)
         assert all(np.allclose(channel, wanted, atol=2e-3) for channel in image.numpy()), name
-
-
-def lay_over_file(file: Path) -> ConfigParser:
-    companion = Path("configs/recipes/fcn_resnet50_ce.evaluate.yaml")
-    return ConfigParser(ConfigParser.load_config_files([str(file), str(companion)]))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -149,9 +147,9 @@ def app(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("chosen", "name"),
     [
-        (["--bundle", "brainseg_fcn"], "brainseg_fcn"),
-        (["--recipe", "fcn_resnet50_ce"], "brainseg_fcn_fcn_resnet50_ce"),
-        (["--recipe", "{}/auxiliary.yaml"], "brainseg_fcn_auxiliary"),
+        (["--recipe", "configs/fcn.yaml"], "brainseg_unet_fcn"),
+        (["--recipe", "fcn_resnet50_ce"], "brainseg_unet_fcn_resnet50_ce"),
+        (["--recipe", "{}/auxiliary_fcn.yaml"], "brainseg_unet_auxiliary_fcn"),
         (["--recipe", "encoder_decoder"], "brainseg_unet_encoder_decoder"),
     ],
 )
@@ -159,7 +157,7 @@ def test_weights_of_other_networks_segment_and_serve(
     chosen: list[str], name: str, study: Path, app: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    (tmp_path / "auxiliary.yaml").write_text("bundle_root: bundles/brainseg_fcn\nauxiliary: true\n")
+    (tmp_path / "auxiliary_fcn.yaml").write_text("based_on: [fcn]\nauxiliary: true\n")
     chosen = [word.format(tmp_path) for word in chosen]
     network = load("encoder_decoder").get_parsed_content("network_def")
     if "fcn" in name:
@@ -184,8 +182,8 @@ def test_weights_of_other_networks_segment_and_serve(
     assert [train[item] for item in ("slices_per_volume", "learning_rate")] == [64, 0.0003]
     if "auxiliary" in name:
         assert train["auxiliary"] is inference["auxiliary"] is True
-    elif "--recipe" in chosen:
-        recipe = yaml.safe_load(Path(f"configs/recipes/{chosen[1]}.yaml").read_text())
+    else:
+        recipe = load(chosen[1]).get()
         assert train["patch_size"] == inference["patch_size"] == recipe["patch_size"]
         assert train["loss_name"] == recipe["loss_name"]
 
@@ -195,20 +193,19 @@ def test_weights_of_other_networks_segment_and_serve(
     [
         (
             ["--recipe", "nonsense"],
-            "one of best, demo, encoder_decoder, fcn_resnet50_ce, finetune, pretrained, short, unet, unet_bce_dice",
+            "one of best, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, pretrained, short, unet",
         ),
         (["--recipe", "encoder_decoder"], "recipe encoder_decoder: its weights are not the bundle's; name them by"),
         (["--recipe", "unet"], "recipe unet: its weights are not the bundle's; name them by --checkpoint"),
-        (
-            ["--recipe", "unet", "--bundle", "brainseg_fcn"],
-            "--bundle brainseg_fcn: recipe unet is laid over brainseg_unet",
-        ),
-        (["--bundle", "brainseg_fcn"], "brainseg_fcn/models/model.pt: no weights there; train some"),
+        (["--recipe", "unet", "--bundle", "{}/other"], "other: recipe unet is laid over brainseg_unet"),
+        (["--bundle", "{}/other"], "other/models/model.pt: no weights there; train some"),
     ],
 )
 def test_what_cannot_be_segmented_by_is_said_in_one_line(
     words: list[str], said: str, study: Path, app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.copytree("bundles/brainseg_unet", tmp_path / "other", ignore=shutil.ignore_patterns("*.pt"))
+    words = [word.format(tmp_path) for word in words]
     assert main(["predict", str(study), "--output", str(tmp_path / "masks"), *words]) == 1
     error = capsys.readouterr().err
     assert said in error
@@ -220,19 +217,18 @@ def test_what_cannot_be_segmented_by_is_said_in_one_line(
 
 def test_recipe_of_a_bundle_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lost.yaml").write_text("bundle_root: bundles/nothing")
-    with pytest.raises(InputError, match=r"nothing.*brainseg_fcn or brainseg_unet"):
+    with pytest.raises(InputError, match=r"nothing.*name a folder or brainseg_unet"):
         read_recipe(str(tmp_path / "lost.yaml"))
 
 
 @pytest.mark.slow
-def test_benchmark_compares_recipes_of_two_bundles(
+def test_benchmark_compares_recipes_of_two_networks(
     prepared_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick = {"patch_size": [32, 32], "pixel_size": 7.0, "epochs": 1, "slices_per_volume": 1, "cache_num": 20}
     for name in ("fcn_resnet50_ce", "encoder_decoder"):
         content = yaml.safe_load(Path(f"configs/recipes/{name}.yaml").read_text())
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content | quick))
-    shutil.copy("configs/recipes/fcn_resnet50_ce.evaluate.yaml", tmp_path)
     files = ",".join(str(tmp_path / f"{name}.yaml") for name in ("encoder_decoder", "fcn_resnet50_ce"))
     words = ["--dataset_dir", prepared_phantoms, "--output", tmp_path / "out", "--recipes", files, "--folds", 0]
     assert main(["benchmark", *map(str, words)]) == 0
@@ -241,4 +237,4 @@ def test_benchmark_compares_recipes_of_two_bundles(
     assert "| fcn_resnet50_ce | patient | left out | 4 |" in table
     assert {"6,113,676", "32,947,266"} <= set(table.replace("|", " ").split())
     known = json.loads((tmp_path / "out" / "benchmark.json").read_text())
-    assert {"bundle brainseg_unet", "bundle brainseg_fcn"} <= set(known)
+    assert {"recipe encoder_decoder", "recipe fcn_resnet50_ce"} <= set(known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from monai_brainseg.runs.processes import hold_folder
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--recipes", "nonsense"], "best, demo, encoder_decoder, fcn_resnet50_ce, finetune, pretrained, short, "),
+        (["--recipes", "nonsense"], "best, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, pretrained, short, "),
         (["--recipes", "nowhere.yaml"], "nowhere.yaml: no such recipe file"),
         (["--recipes", "best,best"], "each once"),
         (["--folds", "7"], "--folds 7: no such fold"),
@@ -26,7 +27,7 @@ from monai_brainseg.runs.processes import hold_folder
         (["--split", "volume"], "patient or slice"),
         (["--ensemble"], "add --final"),
         (["--bundle", "nonsense"], "brainseg_unet"),
-        (["--bundle", "brainseg_fcn", "--recipes", "best,unet"], "recipe unet is laid over brainseg_unet"),
+        (["--bundle", "{other}", "--recipes", "best,unet"], "recipe unet is laid over brainseg_unet"),
         (["--budget", "0"], "must be above 0"),
         (["--processes", "0"], "must be above 0"),
         (["--epochs", "0"], "one epoch or more"),
@@ -35,6 +36,8 @@ from monai_brainseg.runs.processes import hold_folder
 def test_what_cannot_be_done_is_said_in_one_line_before_any_work(
     prepared_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
+    other = shutil.copytree("bundles/brainseg_unet/configs", tmp_path / "other" / "configs").parent
+    words = [word.format(other=other) for word in words]
     assert main(["benchmark", "--dataset_dir", str(prepared_phantoms), "--output", str(tmp_path / "out"), *words]) == 1
     error = capsys.readouterr().err
     assert said in error
@@ -80,6 +83,6 @@ def test_recipe_that_reads_images_otherwise_for_training_alone_is_refused(
     prepared_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "dark.yaml"
-    recipe.write_text("normalizing: []")
+    recipe.write_text("reading: []")
     assert benchmark(prepared_phantoms, tmp_path / "out", recipe) == 1
-    assert "dark.evaluate.yaml" in capsys.readouterr().err
+    assert "changes how images are read in training alone" in capsys.readouterr().err

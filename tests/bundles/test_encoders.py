@@ -23,7 +23,8 @@ from torch import nn
 
 def make_network(pretrained: bool = False) -> FlexibleUNet:
     """Return the network of the overlay."""
-    config = ConfigParser(ConfigParser.load_config_file("configs/pretrained.yaml"))
+    inference = "bundles/brainseg_unet/configs/inference.yaml"
+    config = ConfigParser(ConfigParser.load_config_files([inference, "configs/pretrained.yaml"]))
     config.update({"pretrained": pretrained})
     return config.get_parsed_content("network_def")
 

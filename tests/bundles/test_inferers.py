@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from brainseg_unet_scripts.inferers import AutocastInferer
+from brainseg_unet_scripts.inferers import AutocastInferer, MirroringInferer
 from brainseg_unet_scripts.precision import Amp
 from monai.inferers import SimpleInferer, SliceInferer
 
@@ -49,3 +49,17 @@ def test_each_of_several_answers_is_float32() -> None:
 
     answers = AutocastInferer(SimpleInferer(), True)(torch.rand(1, 3, 8, 8), network)
     assert [answer.dtype for answer in answers] == [torch.float32] * 2
+
+
+def test_mirrored_volumes_are_averaged_along_the_first_axis() -> None:
+    images = torch.rand(1, 3, 6, 4, 2)
+
+    def take_left(inputs: torch.Tensor, network: object) -> torch.Tensor:
+        return inputs[:, :2] * torch.tensor([1.0, 1, 1, 0, 0, 0])[:, None, None]
+
+    def no_network(windows: torch.Tensor) -> torch.Tensor:
+        return windows
+
+    half = MirroringInferer(take_left, flip=True)(images, no_network)
+    assert torch.allclose(half, images[:, :2] / 2)
+    assert torch.equal(MirroringInferer(take_left, flip=False)(images, no_network), take_left(images, no_network))

@@ -19,7 +19,8 @@ from support.fixed_bundles import draw_phantom, read_mask, save_flair, save_weig
 from monai_brainseg.cli.main import main
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.segmenting import load_network
-from monai_brainseg.runs.commands import Command, check_command
+from monai_brainseg.runs.commands import Command
+from monai_brainseg.runs.config_checks import check_command
 from monai_brainseg.runs.recipes import read_recipe
 from monai_brainseg.serving.label_contract import check_contract
 
@@ -53,7 +54,7 @@ def run_without(missing: str, *arguments: Any, folder: Path = Path(), **options:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of the overlay's network as they are drawn, but that tumour is its first guess."""
-    config = ConfigParser(ConfigParser.load_config_file(OVERLAY) | {"pretrained": False})
+    config = ConfigParser(ConfigParser.load_config_files([CONFIGS / "inference.yaml", OVERLAY]))
     torch.manual_seed(0)
     state = config.get_parsed_content("network_def").state_dict()
     state["segmentation_head.0.bias"] += torch.tensor([0.0, 1.0])
@@ -138,7 +139,7 @@ def test_patch_that_is_no_multiple_of_32_is_refused(patch: list[int]) -> None:
 def test_evaluating_takes_the_network_without_imagenets_weights(name: str) -> None:
     evaluating = read_recipe(name).evaluating
     assert "pretrained" not in evaluating
-    assert ConfigParser.load_config_file(CONFIGS / "evaluate.yaml")["pretrained"] is False
+    assert ConfigParser.load_config_file(CONFIGS / "inference.yaml")["pretrained"] is False
     assert evaluating["network_def"]["pretrained"] == "@pretrained"
     assert read_recipe("unet").evaluating.keys() & {"pretrained"} == set()
 

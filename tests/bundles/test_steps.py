@@ -1,9 +1,8 @@
-"""The U-Net bundle's steps around its network, one by one: pixel size, flips, smoothing, components, holes."""
+"""The U-Net bundle's steps around its network, as its config puts them together: pixel size, flips, holes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -30,47 +29,18 @@ def test_flipping_gives_a_mirrored_volume_the_mirrored_answer() -> None:
 def test_postprocessing_steps_are_named_and_can_be_switched_off() -> None:
     parser = ConfigParser(load("inference.yaml"))
     off = {"fill_holes": False, "remove_small": False}
-    parser.update({**off, "output_dir": "nowhere"})
+    parser.update(off)
     plain = parser.get_parsed_content("postprocessing").transforms
     parser = ConfigParser(load("inference.yaml"))
-    parser.update({"smooth_slices": True, "output_dir": "nowhere"})
+    parser.update({"smooth_slices": True})
     full = parser.get_parsed_content("postprocessing").transforms
     names = [type(step).__name__ for step in full]
     first = names.index("FillHolesd")
-    assert names[first + 1 : first + 3] == ["RemoveSmallObjectsd", "Lambdad"]
+    assert names[first + 1 : first + 3] == ["RemoveSmallObjectsd", "RemoveMinorComponentsd"]
     smoothing = names.index("Invertd") - 1
     assert [type(step).__name__ for step in plain] == names[:smoothing] + names[smoothing + 1 : first] + names[
         first + 3 :
     ]
-
-
-def get_expression(name: str) -> Any:
-    return ConfigParser(load("inference.yaml")).get_parsed_content(name)
-
-
-def test_slices_are_smoothed_with_their_neighbours_and_a_single_one_is_left_alone() -> None:
-    probability = torch.zeros(1, 2, 2, 4)
-    probability[0, 0, 0] = torch.tensor([1.0, 0.0, 0.0, 0.8])
-    smooth = get_expression("smooth")
-    assert torch.allclose(smooth(probability)[0, 0, 0], torch.tensor([0.75, 0.25, 0.2, 0.6]))
-    assert torch.equal(smooth(probability[..., :1]), probability[..., :1])
-
-
-def test_components_below_a_share_of_the_largest_are_removed_whatever_their_voxels() -> None:
-    mask = torch.zeros(1, 20, 20, 12)
-    mask[0, :10, :10, :10] = 1
-    whole = mask.clone()
-    mask[0, 12:16, 12:16, 2:8] = 1  # 96 of 1000 voxels
-    assert torch.equal(torch.as_tensor(get_expression("remove_minor")(mask.clone())), whole)
-    mask[0, 12:16, 12:16, 2:9] = 1  # 112 of them
-    both = mask.clone()
-    assert torch.equal(torch.as_tensor(get_expression("remove_minor")(mask)), both)
-    for share in (0.0, 0.112, 1.0):  # none is below the first two, and the largest is not below itself
-        parser = ConfigParser(load("inference.yaml"))
-        parser.update({"min_share": share})
-        kept = parser.get_parsed_content("remove_minor")(mask.clone())
-        assert torch.equal(torch.as_tensor(kept), whole if share == 1 else both)
-    assert not get_expression("remove_minor")(torch.zeros(1, 4, 4, 4)).any()
 
 
 def test_network_sees_pixels_of_one_size_whatever_the_file_has(tmp_path: Path) -> None:
@@ -78,7 +48,7 @@ def test_network_sees_pixels_of_one_size_whatever_the_file_has(tmp_path: Path) -
     parser = ConfigParser(load("inference.yaml"))
     chain = parser.get_parsed_content("preprocessing").transforms
     names = [type(step).__name__ for step in chain]
-    resample = chain[names.index("Orientationd") : names.index("SpatialResampled") + 1]
+    resample = chain[names.index("Orientationd") : names.index("ResampleSlicesd") + 1]
     for spacing, size in ((1.0, 64), (0.5, 128), (0.8, 80)):
         ramp = np.arange(size, dtype=np.float32)[:, None, None] * np.ones((1, size, 5), dtype=np.float32)
         nib.save(nib.Nifti1Image(ramp, np.diag([-spacing, -spacing, 6, 1])), tmp_path / "ramp.nii")
@@ -92,7 +62,6 @@ def test_network_sees_pixels_of_one_size_whatever_the_file_has(tmp_path: Path) -
 
 def test_holes_are_filled_and_specks_removed() -> None:
     parser = ConfigParser(load("inference.yaml"))
-    parser.update({"output_dir": "nowhere"})
     chain = parser.get_parsed_content("postprocessing").transforms
     steps = [step for step in chain if isinstance(step, FillHolesd | RemoveSmallObjectsd)]
     assert len(steps) == 2

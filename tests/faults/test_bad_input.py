@@ -26,7 +26,8 @@ from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.data.volumes import read_nifti, read_slices
 from monai_brainseg.errors import InputError
 from monai_brainseg.reporting.learning_curves import read_training_run
-from monai_brainseg.runs.commands import Command, check_command, load_config
+from monai_brainseg.runs.commands import Command, load_config
+from monai_brainseg.runs.config_checks import check_command
 from monai_brainseg.scoring.operating_points import read_points
 from monai_brainseg.weights.checkpoints import read_checkpoint
 from monai_brainseg.weights.provenance import read_seen

@@ -86,7 +86,7 @@ def test_installed_wheel_segments_a_phantom_from_any_folder(wheel: Path, tmp_pat
     away.mkdir()
     code = (
         "from monai_brainseg.runs.recipes import count_parameters, read_recipe; recipe = read_recipe('pretrained'); "
-        "print(recipe.file, count_parameters(recipe))"
+        "print(recipe.files[0], count_parameters(recipe))"
     )
     overlay, parameters = run(python, "-c", code, folder=away).split()
     assert Path(overlay).is_relative_to(site)

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.runs.commands import Command, check_command, count_given, load_config, read_command
+from monai_brainseg.runs.commands import Command, load_config, read_command
+from monai_brainseg.runs.config_checks import check_command, count_given
 
 CONFIGS = Path("bundles/brainseg_unet/configs")
 TRAIN = str(CONFIGS / "train.yaml")
@@ -121,10 +122,10 @@ def test_patients_that_a_label_server_lists_in_the_config_itself_are_counted(tmp
     file = tmp_path / "listed.yaml"
     pair = "{image: a.nii.gz, label: b.nii.gz}"
     file.write_text(f"train::dataset::data: [{pair}, {pair}]\nvalidate::dataset::data: []\n")
-    assert count_given(ask(str(file))) == (2, 0)
-    assert count_given(ask()) is None
+    assert count_given(check_command(ask(str(file)))) == (2, 0)
+    assert count_given(check_command(ask())) is None
     file.write_text(f"train::dataset::data: [{pair}]\n")  # validation is the bundle's own
-    assert count_given(ask(str(file))) is None
+    assert count_given(check_command(ask(str(file)))) is None
 
 
 @pytest.mark.parametrize(
@@ -137,9 +138,9 @@ def test_overlay_that_is_no_config_is_refused_by_name(tmp_path: Path, text: str,
 
 
 def test_overlay_of_a_training_may_lie_over_evaluating_and_a_mistyped_one_may_not(tmp_path: Path) -> None:
-    overlay, evaluate = tmp_path / "overlay.yaml", str(CONFIGS / "evaluate.yaml")
+    overlay, files = tmp_path / "overlay.yaml", (str(CONFIGS / "inference.yaml"), str(CONFIGS / "evaluate.yaml"))
     overlay.write_text("epochs: 10\npatch_size: [64, 64]\n")
-    check_command(Command("evaluating", (evaluate, str(overlay)), {}))
+    check_command(Command("evaluating", (*files, str(overlay)), {}))
     overlay.write_text("epoch: 10\n")
-    with pytest.raises(InputError, match=r"overlay.yaml: 'epoch' is no id of .*evaluate.yaml"):
-        check_command(Command("evaluating", (evaluate, str(overlay)), {}))
+    with pytest.raises(InputError, match=r"overlay.yaml: 'epoch' is no id of the configs before it"):
+        check_command(Command("evaluating", (*files, str(overlay)), {}))

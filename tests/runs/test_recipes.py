@@ -10,11 +10,13 @@ import yaml
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs import recipes
+from monai_brainseg.runs.commands import Command
+from monai_brainseg.runs.config_checks import check_command
 from monai_brainseg.runs.recipes import count_parameters, read_recipe, read_trained, select_shared
 
 BUNDLE = Path("bundles/brainseg_unet")
 REPOSITORY = Path(__file__).resolve().parents[2]
-RECIPES = [file.stem for file in Path("configs/recipes").glob("*.yaml") if not file.name.endswith(".evaluate.yaml")]
+RECIPES = [file.stem for file in Path("configs/recipes").glob("*.yaml")] + ["fcn", "pretrained"]
 
 
 def test_ids_that_both_configs_have_are_shared_with_what_they_refer_to() -> None:
@@ -31,17 +33,37 @@ def test_recipes_of_the_repository_fit_the_bundle(name: str) -> None:
 
 
 def test_best_is_the_bundle_as_it_is() -> None:
-    assert yaml.safe_load(read_recipe("best", BUNDLE).file.read_text()) == {}
+    assert yaml.safe_load(read_recipe("best", BUNDLE).files[0].read_text()) == {}
 
 
-def test_companion_says_what_evaluating_alone_knows(tmp_path: Path) -> None:
-    (tmp_path / "wide.yaml").write_text("normalizing: []\npatch_size: [64, 64]")
-    with pytest.raises(InputError, match=r"wide\.evaluate\.yaml"):
+def test_recipe_is_laid_over_those_that_it_is_based_on_each_once(tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_text("based_on: [unet, fcn]\nepochs: 7")
+    (tmp_path / "wider.yaml").write_text("based_on: [unet, wide]\npixel_size: 3.0")
+    recipe = read_recipe(str(tmp_path / "wider.yaml"))
+    assert [file.stem for file in recipe.files] == ["unet", "fcn", "wide", "wider"]
+    assert (recipe.content["epochs"], recipe.content["loss_name"], recipe.content["pixel_size"]) == (7, "bce", 3.0)
+    assert recipe.evaluating["network_def"]["_target_"].endswith("FCNResNet50")
+    assert recipe.evaluating["pixel_size"] == 3.0
+    assert "epochs" not in recipe.evaluating
+    assert recipe.digest != read_recipe("unet").digest
+
+
+def test_recipe_without_the_one_that_it_is_based_on_is_refused(tmp_path: Path) -> None:
+    train, recipe = str(BUNDLE / "configs/train.yaml"), "configs/recipes/unet_dice_iou.yaml"
+    check_command(Command("training", (train, "configs/recipes/unet.yaml", recipe), {}))
+    with pytest.raises(InputError, match=r"iou.yaml: lies over unet.yaml; name that before it in --config"):
+        check_command(Command("training", (train, recipe), {}))
+    (tmp_path / "lost.yaml").write_text("based_on: [nowhere]")
+    with pytest.raises(InputError, match="^nowhere: no such recipe"):
+        read_recipe(str(tmp_path / "lost.yaml"))
+
+
+def test_scaling_of_images_is_shared_and_what_training_alone_would_read_otherwise_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "grey.yaml").write_text("normalizing: {_target_: Identityd, keys: image}")
+    assert "normalizing" in read_recipe(str(tmp_path / "grey.yaml"), BUNDLE).evaluating
+    (tmp_path / "wide.yaml").write_text("reading: []\npatch_size: [64, 64]")
+    with pytest.raises(InputError, match="wide.yaml: 'reading' changes how images are read in training alone"):
         read_recipe(str(tmp_path / "wide.yaml"), BUNDLE)
-    (tmp_path / "wide.evaluate.yaml").write_text("preprocessing::transforms: []")
-    shared = read_recipe(str(tmp_path / "wide.yaml"), BUNDLE).evaluating
-    assert shared == {"patch_size": [64, 64], "preprocessing::transforms": []}
-    assert read_recipe(str(tmp_path / "wide.yaml"), BUNDLE).digest != read_recipe("best", BUNDLE).digest
 
 
 def test_recipe_with_a_mistyped_id_is_refused(tmp_path: Path) -> None:
@@ -66,15 +88,14 @@ def test_weights_of_a_recipe_are_the_bundles_for_best_alone(name: str, tmp_path:
 def test_recipes_are_laid_over_their_own_bundle_from_any_folder(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = "brainseg_fcn" if name.startswith("fcn") else "brainseg_unet"
+    shutil.copytree(BUNDLE / "configs", tmp_path / "other" / "configs")
     monkeypatch.chdir(tmp_path)
-    assert read_recipe(name).bundle.resolve() == (REPOSITORY / "bundles" / own).resolve()
+    assert read_recipe(name).bundle.resolve() == (REPOSITORY / "bundles" / "brainseg_unet").resolve()
     if name == "best":
-        assert read_recipe(name, "brainseg_fcn").bundle.name == "brainseg_fcn"
+        assert read_recipe(name, "other").bundle.name == "other"
         return
-    other = "brainseg_unet" if name.startswith("fcn") else "brainseg_fcn"
-    with pytest.raises(InputError, match=f"^--bundle {other}: recipe {name} is laid over {own}; leave it out"):
-        read_recipe(name, other)
+    with pytest.raises(InputError, match=f"^--bundle other: recipe {name} is laid over brainseg_unet; leave it out"):
+        read_recipe(name, "other")
 
 
 def test_a_copy_of_the_recipes_bundle_is_taken_where_it_is_given(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from support.bundle_runs import BUNDLE, FCN_CONFIGS
+from monai.bundle import ConfigParser
+from support.bundle_runs import BUNDLE
 from support.fixed_bundles import (
     BRIGHT,
     NARROW_UNET,
@@ -142,18 +143,18 @@ def test_a_network_that_cannot_be_exported_is_said_in_one_line(
 
 
 @pytest.mark.slow
-def test_fcn_is_exported_in_every_form_but_the_zip_which_is_too_large(
+def test_weights_of_a_recipe_are_exported_in_every_form_but_the_zip(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import onnxruntime
 
-    bundle, weights = FCN_CONFIGS.parent, tmp_path / "fcn.pt"
+    weights, words = tmp_path / "fcn.pt", ["--recipe", "configs/fcn.yaml", "--output"]
     torch.manual_seed(0)
-    save_weights(weights, FCNResNet50().state_dict())
-    network = load_network(bundle, [weights])
-    export(weights, "--bundle", bundle, "--format", "torchscript", "--output", tmp_path / "model.ts")
+    network = FCNResNet50()
+    save_weights(weights, network.eval().state_dict())
+    export(weights, *words, tmp_path / "model.ts", "--format", "torchscript")
     script = torch.jit.load(tmp_path / "model.ts").eval()
-    export(weights, "--bundle", bundle, "--format", "onnx", "--output", tmp_path / "model.onnx")
+    export(weights, *words, tmp_path / "model.onnx", "--format", "onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     images = torch.rand(2, 3, 40, 56)
     with torch.inference_mode():
@@ -162,24 +163,41 @@ def test_fcn_is_exported_in_every_form_but_the_zip_which_is_too_large(
     torch.testing.assert_close(
         torch.from_numpy(session.run(None, {"image": images.numpy()})[0]), wanted, atol=1e-4, rtol=1e-4
     )
-    export(weights, "--bundle", bundle, "--format", "half", "--output", tmp_path / "half.pt")
+    export(weights, *words, tmp_path / "half.pt")
     assert (tmp_path / "half.pt").stat().st_size < 0.55 * weights.stat().st_size
     capsys.readouterr()
-    words = ["export", str(weights), "--bundle", str(bundle), "--format", "bundle", "--output", str(tmp_path / "a.zip")]
-    assert main(words) == 1
+    assert main(["export", str(weights), *map(str, words), str(tmp_path / "a.zip"), "--format", "bundle"]) == 1
     error = capsys.readouterr().err
-    assert "model.pt: has 126 MiB and the zoo takes 25; put it where it can be downloaded and list it in" in error
+    assert "--recipe configs/fcn.yaml: the zip would describe the bundle's own network; copy the bundle" in error
     assert error.count("\n") == 1
 
 
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A copy of the bundle whose network is too large for the zoo, with weights of it."""
+    bundle = shutil.copytree(BUNDLE, tmp_path / "brainseg_large", ignore=shutil.ignore_patterns("*.pt"))
+    text = (bundle / "configs/inference.yaml").read_text()
+    wide = "[64, 128, 256, 512, 1024]"
+    (bundle / "configs/inference.yaml").write_text(
+        text.replace("[32, 64, 128, 256, 512]", wide).replace("bundles/brainseg_unet", "bundles/brainseg_large")
+    )
+    config = ConfigParser.load_config_file(bundle / "configs/inference.yaml")
+    save_weights(bundle / "models/model.pt", random_state(config["network_def"], 0))
+    return bundle
+
+
 @pytest.mark.slow
-def test_zip_of_the_fcn_is_written_where_its_weights_are_listed_as_a_download(tmp_path: Path) -> None:
-    bundle = tmp_path / "brainseg_fcn"
-    shutil.copytree(FCN_CONFIGS.parent, bundle)
-    (bundle / "large_files.yml").write_text("large_files: [{path: models/model.pt, url: 'https://example.org/a.pt'}]\n")
-    save_weights(tmp_path / "fcn.pt", FCNResNet50().state_dict())
-    export(tmp_path / "fcn.pt", "--bundle", bundle, "--format", "bundle", "--output", tmp_path / "fcn.zip")
-    assert "brainseg_fcn/large_files.yml" in zipfile.ZipFile(tmp_path / "fcn.zip").namelist()
+def test_zip_of_large_weights_is_refused_unless_they_are_listed_as_a_download(
+    large: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", "--bundle", str(large), "--format", "bundle", "--output", str(tmp_path / "a.zip")]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "MiB and the zoo takes 25; put it where it can be downloaded and list it in" in error
+    assert error.count("\n") == 1
+    (large / "large_files.yml").write_text("large_files: [{path: models/model.pt, url: 'https://example.org/a.pt'}]\n")
+    assert main(words) == 0
+    assert "brainseg_large/large_files.yml" in zipfile.ZipFile(tmp_path / "a.zip").namelist()
 
 
 @pytest.mark.parametrize(
@@ -188,7 +206,7 @@ def test_zip_of_the_fcn_is_written_where_its_weights_are_listed_as_a_download(tm
         (["nowhere.pt", "--format", "onnx", "--output", "{}/a.onnx"], "nowhere.pt: no weights there"),
         (["{}", "--format", "onnx", "--output", "{}/a.onnx"], ": is a folder; name a file of weights"),
         (
-            ["--bundle", "brainseg_fcn", "--output", "{}/a.pt"],
+            ["--bundle", "{}/empty", "--output", "{}/a.pt"],
             "no weights there; train some by `run training`, or name a file of",
         ),
         (["--bundle", "nothing", "--format", "onnx", "--output", "{}/a.onnx"], "--bundle nothing: no bundle"),
@@ -202,12 +220,13 @@ def test_mistakes_end_in_one_line_and_leave_no_file(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_weights(tmp_path / "other.pt", bright_state())
+    shutil.copytree(BUNDLE / "configs", tmp_path / "empty" / "configs")
     assert main(["export", *(word.format(tmp_path) for word in words)]) == 1
     captured = capsys.readouterr()
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert "--checkpoint" not in captured.err  # an option that export has not
-    assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "other.pt"]
 
 
 def test_without_the_extra_a_line_says_how_to_get_it(

@@ -104,7 +104,7 @@ def test_networks_with_plain_references_are_made(target: str) -> None:
 
 
 def test_our_networks_are_made() -> None:
-    for name in ("brainseg_unet", "brainseg_fcn"):
+    for overlay in ("recipes/best", "fcn", "pretrained"):
         for file in ("train.yaml", "inference.yaml"):
-            content = load_config(Path("bundles") / name / "configs" / file)
-            assert read_network(content) is not None
+            content = load_config(Path("bundles/brainseg_unet/configs") / file) | {"pretrained": False}
+            assert read_network(content | load_config(Path("configs") / f"{overlay}.yaml")) is not None

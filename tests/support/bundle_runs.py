@@ -12,7 +12,6 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 BUNDLE = Path("bundles/brainseg_unet")
 CONFIGS = BUNDLE / "configs"
-FCN_CONFIGS = Path("bundles/brainseg_fcn/configs")
 NARROW = {"network_def::channels": [4, 8, 8, 8, 8]}
 QUICK = NARROW | {
     "patch_size": [32, 32], "epochs": 2, "val_interval": 1, "cache_num": 20,
@@ -42,7 +41,8 @@ def build(config: str, workflow_type: str, dataset: Path, output: Path, **overri
 
 def command(run_id: str, config: str, dataset: Path, output: Path, *words: str, **overrides: Any) -> list[str]:
     """Return the words of a ``python -m monai.bundle run`` of the U-Net bundle."""
-    files = [str(CONFIGS / config), *(word for word in words if word.endswith(".yaml"))]
+    base = ["inference.yaml"] if config == "evaluate.yaml" else []
+    files = [*(str(CONFIGS / name) for name in (*base, config)), *(word for word in words if word.endswith(".yaml"))]
     options = {"config_file": files, "dataset_dir": dataset, "output_dir": output, **overrides}
     start = [sys.executable, "-m", "monai.bundle", "run", run_id]
     return start + [text for name, value in options.items() for text in (f"--{name}", str(value))]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from support.bundle_runs import FCN_CONFIGS
+from support.bundle_runs import CONFIGS
 from torch import nn
 
 from monai_brainseg.errors import InputError
@@ -200,7 +200,7 @@ def test_checkpoints_of_another_architecture_are_refused_by_name_and_shape(publi
 
 
 def test_auxiliary_head_counts_half_in_the_loss_of_the_bundle() -> None:
-    config = ConfigParser(ConfigParser.load_config_file(FCN_CONFIGS / "train.yaml"))
+    config = ConfigParser(ConfigParser.load_config_files([CONFIGS / "train.yaml", "configs/fcn.yaml"]))
     loss, plain = config.get_parsed_content("loss"), config.get_parsed_content("losses::dice_ce")
     torch.manual_seed(0)
     one, two = torch.randn(2, 3, 2, 8, 8)

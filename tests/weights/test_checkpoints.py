@@ -18,7 +18,7 @@ from monai_brainseg.data.prepare import prepare
 from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.errors import InputError
 from monai_brainseg.reporting.evaluation import evaluate
-from monai_brainseg.weights.checkpoints import pull_back, read_checkpoint, write_half_precision
+from monai_brainseg.weights.checkpoints import check_checkpoint, pull_back, read_checkpoint, write_half_precision
 from monai_brainseg.weights.provenance import find_seen
 
 
@@ -106,3 +106,19 @@ def test_flair_alone_of_another_data_set_reaches_070(shared: Path, tmp_path: Pat
     (file,) = tmp_path.glob("*.nii.gz")
     mask, truth = np.asarray(nib.load(file).dataobj) > 0, np.asarray(nib.load(case / "OTMultiClass.nii.gz").dataobj) > 0
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.70
+
+
+def test_checkpoint_of_another_network_is_refused_by_parameter(tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    torch.save({"model": torch.nn.Conv2d(3, 2, 3).state_dict()}, file)
+    check_checkpoint(file, torch.nn.Conv2d(3, 2, 3))
+    with pytest.raises(InputError, match=r"weight should be \(4, 3, 3, 3\)"):
+        check_checkpoint(file, torch.nn.Conv2d(3, 4, 3))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no checkpoint at all"])
+def test_broken_checkpoint_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "model.pt"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="model.pt"):
+        check_checkpoint(file, torch.nn.Conv2d(3, 2, 3))

@@ -21,7 +21,6 @@ from monai_brainseg.weights.provenance import (
     find_seen,
     judge,
     list_hashes,
-    merge_checkpoints,
     read_seen,
 )
 
@@ -80,15 +79,6 @@ def test_checkpoint_is_described_by_its_content(tmp_path: Path) -> None:
     torch.save({"model": {}, "seen": ["images:11"]}, file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert describe_checkpoint(file) == {"file": str(file), "sha256": digest, "seen": ["images:11"]}
-
-
-def test_masks_of_other_weights_that_lie_in_a_folder_stay_in_its_record(tmp_path: Path) -> None:
-    one, other = {"file": "a", "sha256": "1", "seen": ["images:1"]}, {"file": "b", "sha256": "2", "seen": ["images:2"]}
-    assert merge_checkpoints(tmp_path, one) == [one]
-    (tmp_path / "mask.nii.gz").touch()
-    assert merge_checkpoints(tmp_path, one)[1]["seen"] is None
-    (tmp_path / "run.json").write_text(json.dumps({"checkpoint": [other, one]}))
-    assert merge_checkpoints(tmp_path, one) == [one, other]
 
 
 def test_weights_that_know_no_images_call_nobody_clean() -> None:

@@ -1,1 +1,1 @@
-"""Python of the U-Net bundle: what its network and inference need beyond MONAI, so that it serves with MONAI alone."""
+"""Python of the U-Net bundle: what it needs beyond MONAI, so that it segments with MONAI alone."""

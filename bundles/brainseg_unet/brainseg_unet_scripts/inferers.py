@@ -1,4 +1,4 @@
-"""Running a network in the precision that its device is good at."""
+"""Running a network: in the precision that its device is good at, and on the mirrored volume too."""
 
 from __future__ import annotations
 
@@ -42,3 +42,24 @@ class AutocastInferer(Inferer):
             return answer.float() if isinstance(answer, torch.Tensor) else [each.float() for each in answer]
 
         return self.inferer(inputs.float(), compute, *args, **kwargs)
+
+
+class MirroringInferer(Inferer):
+    """Average what another inferer makes of a volume and of its mirror image: twice the work.
+
+    Args:
+        inferer: e.g. ``SliceInferer``.
+        flip: False leaves the mirror image out.
+    """
+
+    def __init__(self, inferer: Callable[..., torch.Tensor], flip: bool) -> None:
+        super().__init__()
+        self.inferer = inferer
+        self.flip = flip
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Return ``[batch, class, x, y, z]`` for ``[batch, channel, x, y, z]``; x runs from left to right."""
+        answer = self.inferer(inputs, network)
+        return (answer + self.inferer(inputs.flip(2), network).flip(2)) / 2 if self.flip else answer

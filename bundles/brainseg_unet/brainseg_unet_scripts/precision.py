@@ -43,11 +43,16 @@ def select_precision(amp: Amp, device: torch.device | str) -> torch.dtype:
     if isinstance(amp, torch.dtype):
         return amp
     if amp != "auto" and not isinstance(amp, bool):
-        raise BundleError(f"amp {amp!r}: must be auto, True or False")
+        raise BundleError(f"--amp {amp}: must be auto, True or False")
     kind = torch.device(device).type
     if amp is False or amp == "auto" and not _has_bfloat16(kind) and kind != "cuda":
         return torch.float32
     return torch.float16 if kind == "mps" or kind == "cuda" and not _has_bfloat16(kind) else torch.bfloat16
+
+
+def needs_scaled_loss(precision: torch.dtype, device: torch.device | str) -> bool:
+    """Must the loss be scaled for gradients not to vanish? That is so for float16, and there is a scaler for CUDA."""
+    return precision == torch.float16 and torch.device(device).type == "cuda"
 
 
 def is_native(precision: torch.dtype, device: torch.device | str) -> bool:

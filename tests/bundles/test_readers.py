@@ -8,9 +8,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from nibabel.filebasedimages import ImageFileError
-
-from monai_brainseg.training.readers import ThreadedLoadImaged
+from brainseg_unet_scripts.errors import BundleError
+from brainseg_unet_scripts.readers import CaseLoadImaged
 
 
 def test_each_of_many_threads_gets_the_files_that_it_asked_for(tmp_path: Path) -> None:
@@ -21,7 +20,7 @@ def test_each_of_many_threads_gets_the_files_that_it_asked_for(tmp_path: Path) -
             voxels = np.full((96, 96, 8), 10 * number + sequence, np.int16)
             nib.save(nib.Nifti1Image(voxels, np.diag([1.0 + number, 1, 1, 1])), file)
         cases.append(files)
-    load = ThreadedLoadImaged(keys="image")
+    load = CaseLoadImaged(keys="image")
     with ThreadPool(8) as pool:
         images = [item["image"] for item in pool.map(load, [{"image": files} for files in cases] * 8, chunksize=1)]
     for index, image in enumerate(images):
@@ -32,9 +31,16 @@ def test_each_of_many_threads_gets_the_files_that_it_asked_for(tmp_path: Path) -
         assert image.meta["filename_or_obj"] == str(cases[number][0])
 
 
-def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_off_or_not_there_is_named(tmp_path: Path) -> None:
     file = tmp_path / "case.nii.gz"
     nib.save(nib.Nifti1Image(np.arange(4096, dtype=np.int16).reshape(16, 16, 16), np.eye(4)), file)
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises((EOFError, ImageFileError)):
-        ThreadedLoadImaged(keys="image")({"image": file})
+    whole = tmp_path / "whole.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((16, 16, 16), np.int16), np.eye(4)), whole)
+    empty = tmp_path / "empty.nii"
+    empty.touch()
+    for broken, said in ((file, "cannot be read"), (empty, "cannot be read"), (tmp_path / "gone.nii", "no such file")):
+        with pytest.raises(BundleError, match=f"^{broken}: {said}"):
+            CaseLoadImaged(keys="image")({"image": broken})
+    with pytest.raises(BundleError, match=f"^{file}: cannot be read"):
+        CaseLoadImaged(keys=["image", "label"])({"image": [str(whole), str(file), str(whole)], "label": str(whole)})

@@ -1,4 +1,4 @@
-"""The FCN bundle run as a user runs it: from published weights, with an auxiliary head, scored."""
+"""configs/fcn.yaml as a user runs it: from published weights, with an auxiliary head, scored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.bundle_runs import FCN_CONFIGS, run
+from support.bundle_runs import run
 
 from monai_brainseg.training.networks import FCNResNet50
 
@@ -15,7 +15,7 @@ QUICK = {
     "patch_size": [32, 32], "epochs": 1, "val_interval": 1, "cache_num": 20,
     "batch_size": 16, "slices_per_volume": 4,
 }  # fmt: skip
-TRAIN, EVALUATE = (str((FCN_CONFIGS / name).resolve()) for name in ("train.yaml", "evaluate.yaml"))
+OVERLAY = "configs/fcn.yaml"
 
 
 def test_training_begins_from_published_weights_and_its_own_are_scored(prepared_phantoms: Path, tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_training_begins_from_published_weights_and_its_own_are_scored(prepared_
     published = FCNResNet50(out_channels=21, auxiliary=True).state_dict()
     torch.save(published, tmp_path / "coco.pth")
     options = QUICK | {"start_from": tmp_path / "coco.pth", "auxiliary": True, "learning_rate": 1e-9}
-    done = run("training", TRAIN, prepared_phantoms, tmp_path / "run", **options)
+    done = run("training", "train.yaml", prepared_phantoms, tmp_path / "run", OVERLAY, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     said = done.stdout + done.stderr
     assert "its classifier of 21 classes was replaced by one of 2" in said
@@ -35,7 +35,7 @@ def test_training_begins_from_published_weights_and_its_own_are_scored(prepared_
     assert weights["aux_classifier.4.weight"].shape == (2, 256, 1, 1)
 
     options = {"checkpoint": tmp_path / "run/models/model.pt", "patch_size": [32, 32], "auxiliary": True}
-    done = run("evaluating", EVALUATE, prepared_phantoms, tmp_path / "masks", **options)
+    done = run("evaluating", "evaluate.yaml", prepared_phantoms, tmp_path / "masks", OVERLAY, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list((tmp_path / "masks").glob("*.nii.gz"))) == 2
 
@@ -45,7 +45,7 @@ def test_checkpoint_of_another_architecture_ends_a_training_in_one_line(
 ) -> None:
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
     options = QUICK | {"start_from": tmp_path / "resnet.pth"}
-    done = run("training", TRAIN, prepared_phantoms, tmp_path / "run", **options)
+    done = run("training", "train.yaml", prepared_phantoms, tmp_path / "run", OVERLAY, **options)
     assert done.returncode == 1
     line = done.stderr.strip().splitlines()[-1]
     assert "resnet.pth: of another architecture; backbone.conv1.weight should be (64, 3, 7, 7) and is not there" in line

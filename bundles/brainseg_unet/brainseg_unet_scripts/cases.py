@@ -1,0 +1,95 @@
+"""The cases of a datalist or of a folder, and the name of a case."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.data import load_decathlon_datalist
+
+from brainseg_unet_scripts.errors import BundleError
+
+_ENDING = re.compile(r"(_000[0-2])?\.nii(\.gz)?$")  # CASE.nii, or a sequence of it such as CASE_0001.nii.gz
+_NUMBERED = re.compile(r"_000\d\.nii(\.gz)?$")
+
+
+def name_case(meta: Mapping[str, Any]) -> str:
+    """Return the name of the case that an image is of, by the file that its metadata name."""
+    return _ENDING.sub("", Path(meta["filename_or_obj"]).name)
+
+
+def list_cases(
+    datalist: str,
+    part: str = "training",
+    fold: int | None = None,
+    except_fold: int | None = None,
+    sequences: Sequence[int] | None = None,
+) -> list[dict[str, Any]]:
+    """Return the items of a datalist, with whole paths.
+
+    Args:
+        datalist: file that ``brainseg prepare`` wrote.
+        part: ``training``, ``test`` or ``all``.
+        fold: only those of this fold; None for any.
+        except_fold: only those of other folds.
+        sequences: which of the three files of an image stand for pre-contrast, FLAIR and post-contrast, by number; None
+            takes each for itself. An image of one file stays as it is.
+
+    Raises:
+        BundleError: the datalist is not there, or has no such part.
+    """
+    parts = ("training", "test") if part == "all" else (part,)
+    try:
+        items = [item for name in parts for item in load_decathlon_datalist(datalist, data_list_key=name)]
+    except ValueError as error:
+        raise BundleError(
+            f"{datalist}: {' '.join(str(error).split())}; give --dataset_dir, or another --part"
+        ) from error
+    items = [item for item in items if fold is None or item.get("fold", fold) == fold]
+    items = [item for item in items if except_fold is None or item.get("fold") != except_fold]
+    return items if sequences is None else [{**item, "image": _choose(item["image"], sequences)} for item in items]
+
+
+def _choose(files: str | Sequence[str], sequences: Sequence[int]) -> str | list[str]:
+    return files if isinstance(files, str) else [files[i] for i in sequences] if len(files) == 3 else list(files)
+
+
+def find_cases(dataset_dir: str, datalist: str, part: str = "test") -> list[dict[str, Any]]:
+    """Return the images of a prepared folder's part, or, where there is no datalist, of each case in a folder.
+
+    Args:
+        dataset_dir: folder of ``CASE.nii`` or ``CASE_0000.nii`` (pre-contrast), ``_0001`` (FLAIR) and ``_0002``
+            (post-contrast), ending in ``.nii`` or ``.nii.gz``.
+        datalist: file that ``brainseg prepare`` wrote, if it is there.
+        part: of the datalist.
+
+    Returns:
+        items with ``image``, one file or three.
+
+    Raises:
+        BundleError: there is no such folder, it holds no case, or files of a case are missing or too many.
+    """
+    if Path(datalist).is_file():
+        return [{"image": item["image"]} for item in list_cases(datalist, part)]
+    folder = Path(dataset_dir)
+    if not folder.is_dir():
+        raise BundleError(f"{dataset_dir}: no such folder; name one by --dataset_dir")
+    names = sorted(file.name for file in folder.glob("[!.]*") if _ENDING.search(file.name))
+    if not names:
+        raise BundleError(f"{dataset_dir}: holds no .nii or .nii.gz file and no datalist.json")
+    for case, count in Counter(_NUMBERED.sub("", name) for name in names if _NUMBERED.search(name)).items():
+        if count not in (1, 3):
+            found = f"{count} files; a case is _0000 (pre), _0001 (FLAIR) and _0002 (post), or one file"
+            raise BundleError(f"{folder / case}_000*.nii: {found}")
+    cases: dict[str, list[str]] = {}
+    for name in names:
+        cases.setdefault(_ENDING.sub("", name), []).append(name)
+    return [{"image": [str(folder / name) for name in _choose_files(found)]} for _, found in sorted(cases.items())]
+
+
+def _choose_files(names: Sequence[str]) -> Sequence[str]:
+    """Return the sequences of a case where there are such files, else the one file that bears its name."""
+    return [name for name in names if _NUMBERED.search(name)] or names[:1]

@@ -1,0 +1,66 @@
+"""Reading of volumes: an error names the file, and several threads may share the transform."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from monai.data import NibabelReader
+from monai.transforms import LoadImaged
+
+from brainseg_unet_scripts.errors import BundleError
+
+
+class CaseReader(NibabelReader, threading.local):
+    """MONAI's NIfTI reader with a state for each thread, which names the file that it cannot read.
+
+    MONAI 1.6.1's keeps the names of the files that it reads in itself, and so mixes them up where threads share it.
+    """
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        """Open one file or a list of files.
+
+        Raises:
+            BundleError: a file is not there, or its header cannot be read.
+        """
+        files = data if isinstance(data, (list, tuple)) else (data,)
+        images = [self._read_one(file, **kwargs) for file in files]
+        self.filenames = tuple(files)
+        return images if len(images) > 1 else images[0]
+
+    def _read_one(self, file: Any, **kwargs: Any) -> Any:
+        if not Path(file).is_file():
+            raise BundleError(f"{file}: no such file; prepare the data again, or take the case out")
+        try:
+            return super().read(file, **kwargs)
+        except Exception as error:  # nibabel raises a dozen kinds
+            raise BundleError(f"{file}: {_describe(error)}") from error
+
+    def _get_array_data(self, img: Any, filename: str) -> Any:
+        try:
+            return super()._get_array_data(img, filename)
+        except Exception as error:
+            raise BundleError(f"{filename}: {_describe(error)}") from error
+
+
+def _describe(error: Exception) -> str:
+    reason = " ".join(str(error).split())[:100]
+    return f"cannot be read ({reason}); write it again, or take the case out"
+
+
+class CaseLoadImaged(LoadImaged):
+    """MONAI's ``LoadImaged`` with ``CaseReader`` for NIfTI files; other formats are read as MONAI does.
+
+    The reader is registered, not given as ``reader``: then MONAI would try every other one where ours fails, and ITK
+    reads a NIfTI that is cut off as zeros.
+
+    Example::
+
+        CaseLoadImaged(keys=["image", "label"])({"image": ["a_0000.nii.gz", ...], "label": "a.nii.gz"})
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what ``LoadImaged`` takes."""
+        super().__init__(*args, **kwargs)
+        self.register(CaseReader())

@@ -1,0 +1,64 @@
+"""The start of ``run inferring``: what is wrong is said in one line, and what is right is recorded."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from brainseg_unet_scripts.errors import BundleError
+from brainseg_unet_scripts.records import describe_weights, write_record
+from brainseg_unet_scripts.weights import check_weights, read_weights
+
+logger = logging.getLogger(__name__)
+
+
+def explain_errors() -> None:
+    """Let this process end in one line where the cause is for the user to correct; others keep their traceback.
+
+    Does nothing where ``python -m monai.bundle`` is not the program, as in a notebook or a server.
+    """
+    if "monai.bundle" in sys.orig_argv:
+        sys.excepthook = _end
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    for cause in list_causes(error):
+        if isinstance(cause, BundleError) or isinstance(cause, OSError) and cause.errno is not None:
+            print(f"inferring: {cause}", file=sys.stderr)
+            return
+    sys.__excepthook__(kind, error, trace)
+
+
+def list_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it came of; MONAI wraps those of configs and of transforms."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def start_inference(
+    precision: torch.dtype, cases: Sequence[Any], checkpoint: str, network: torch.nn.Module, output_dir: str
+) -> None:
+    """Check what was asked, and write the record of the masks to come.
+
+    Args:
+        precision: in which the network will compute.
+        cases: to be segmented.
+        checkpoint: file of weights.
+        network: that they are for.
+        output_dir: folder of the masks.
+
+    Raises:
+        BundleError: the weights are not there, cannot be read or are another network's.
+    """
+    weights = read_weights(checkpoint)
+    check_weights(weights["model"], network, checkpoint)
+    write_record(output_dir, describe_weights(Path(checkpoint), weights["seen"]), precision)
+    logger.info("%d cases", len(cases))

@@ -1,0 +1,239 @@
+"""Is the config of a run fit to run? What is mistyped is refused.
+
+MONAI adds a misspelt override to the config in silence, and takes ``--x false`` for a text, which is true.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from inspect import Parameter, signature
+from pathlib import Path
+from pydoc import locate
+from typing import Any
+
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
+from monai.bundle.utils import merge_kv
+
+from monai_brainseg.errors import InputError
+from monai_brainseg.runs.commands import Command, load_config
+
+EARLIER = (
+    "was written by an earlier version; train again by the bundle's train.yaml, with the options that run.json beside "
+    "it lists"
+)
+_OURS = ("monai_brainseg", "brainseg_unet_scripts")
+BASED_ON = "based_on"  # names, without their ending, of the overlays that a recipe has to follow
+# Ids that monai.bundle looks for by itself.
+MONAI_IDS = {"imports", "initialize", "finalize", "run"}
+_COUNTS = (
+    "epochs", "patience", "val_interval", "batch_size", "slices_per_volume", "cache_num", "reading_threads",
+    "overlay_interval",
+)  # fmt: skip
+_FROM_ZERO = ("seed", "min_voxels", "overlay_fixed", "overlay_worst")
+
+
+def check_command(command: Command) -> ConfigParser:
+    """Refuse overrides and overlay ids that name nothing in the config, and values of the wrong type.
+
+    Returns:
+        The config as MONAI makes it: the files merged, and the overrides in it.
+
+    Raises:
+        InputError: names the id or value and what would be right.
+    """
+    config, training = ConfigParser({}), _list_training_ids(command)
+    for number, file in enumerate(command.config_files):
+        if not Path(file).is_file():
+            raise InputError(file, "no such config file")
+        brought = load_config(Path(file))
+        if number:
+            _check_base(file, brought.get(BASED_ON, []), command.config_files[:number])
+            _check_overlay(file, brought, config, {*training, *MONAI_IDS, command.run_id, BASED_ON})
+        for name, value in brought.items():
+            try:
+                merge_kv(config, name, value)
+            except (ValueError, TypeError, LookupError) as error:
+                raise InputError(
+                    file, f"'{name}' cannot be merged with what is there ({error})", "correct it"
+                ) from error
+    for name, value in command.overrides.items():
+        if not _is_known(name, config):
+            raise InputError(f"--{name}", f"no such id in the config{_suggest(name, config)}")
+        _check_value(f"--{name}", name, value, config.get(name.lstrip("+"), None))
+    config.update(dict(command.overrides))
+    _check_loss(config.get("loss_name", None), config)
+    _check_halvings(config.get("patch_size", None), config)
+    return config
+
+
+def _check_base(file: str, bases: Sequence[str], before: Sequence[str]) -> None:
+    """Refuse an overlay without those that it says it lies over."""
+    if missing := [base for base in bases if base not in [Path(each).stem for each in before]]:
+        raise InputError(
+            file, f"lies over {missing[0]}.yaml", f"name that before it in --config_file, after {before[0]}"
+        )
+
+
+def _check_overlay(file: str, brought: Mapping[str, Any], config: ConfigParser, free: Collection[str]) -> None:
+    """Refuse an overlay's ids that nothing knows, and values that cannot be.
+
+    Args:
+        file: the overlay.
+        brought: its ids and values.
+        config: what lies beneath it.
+        free: ids that it may have though ``config`` does not.
+    """
+    references = json.dumps([config.get(), brought], default=str)
+    for name in brought:
+        # An overlay may bring ids of its own, as long as something refers to them.
+        referred = re.search(rf"@{re.escape(name.lstrip('+'))}(?!\w)", references)
+        if not (_is_known(name, config) or referred or name in free):
+            raise InputError(file, f"'{name}' is no id of the configs before it{_suggest(name, config)}")
+        if name not in MONAI_IDS and not name.startswith("+"):
+            _check_value(f"{file}: {name}", name, brought[name], config.get(name, None))
+
+
+def _list_training_ids(command: Command) -> frozenset[str]:
+    """Return the ids of the bundle's train.yaml: an overlay of a training may lie over inference.yaml too."""
+    train = Path(command.config_files[0]).with_name("train.yaml")
+    return frozenset(load_config(train)) if train.is_file() else frozenset()
+
+
+def count_given(config: ConfigParser) -> tuple[int, int] | None:
+    """Return how many patients the config itself lists to train and to validate on; None where it reads a datalist.
+
+    A MONAI Label server that trains on several GPUs writes such a config, and starts ``monai.bundle`` on it.
+    """
+    training, validation = (config.get(f"{part}::dataset::data") for part in ("train", "validate"))
+    return (len(training), len(validation)) if isinstance(training, list) and isinstance(validation, list) else None
+
+
+def check_targets(config: ConfigParser, file: str) -> None:
+    """Refuse a config that names Python of ours which is not there: that a run of an earlier version left.
+
+    Args:
+        config: as it is, nothing of it made.
+        file: that it was read from.
+
+    Raises:
+        InputError: names the first such thing.
+    """
+    for target in _list_targets(config.get()):
+        if target.partition(".")[0] in _OURS and locate(target) is None:
+            raise InputError(file, f"{EARLIER} ({target} is not there)")
+
+
+def _list_targets(value: Any) -> Iterator[str]:
+    """Yield what a config makes or imports, by the whole name."""
+    if isinstance(value, Mapping):
+        if isinstance(target := value.get("_target_"), str):
+            yield target
+        for each in value.values():
+            yield from _list_targets(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _list_targets(each)
+    elif isinstance(value, str) and value.startswith("$import "):
+        yield value.split()[1]
+
+
+def _is_known(name: str, config: ConfigParser) -> bool:
+    """Is it an id of the config, or an argument that one of its components takes?"""
+    parent, _, argument = name.rpartition("::")
+    if name.lstrip("+") in config:
+        return True
+    if not parent or parent not in config or not isinstance(config[parent], dict) or "_target_" not in config[parent]:
+        return False
+    component = ConfigComponent(config=dict(config[parent]), locator=ComponentLocator())
+    target = locate(component.resolve_module_name())
+    if not callable(target):
+        return False
+    known = signature(target).parameters
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values())
+    return argument in known or takes_any or argument in ConfigComponent.non_arg_keys
+
+
+def _suggest(name: str, config: ConfigParser) -> str:
+    near = difflib.get_close_matches(name, [str(known) for known in config.get()], n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else "; the ids are the names on the file's left edge"
+
+
+def _check_value(where: str, name: str, value: Any, default: Any) -> None:
+    """Refuse a value of a wrong type or range; expressions, files (``$``, ``@``, ``%``) and components are MONAI's."""
+    if isinstance(value, str) and value[:1] in ("$", "@", "%") or _is_component(value):
+        return
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        raise InputError(f"{where} {value}", "a text, and as such always true", f"write {value.capitalize()}")
+    if name == "device":
+        raise InputError(f"{where} {value}", f'''write "$torch.device('{value}')"''')
+    if name in _CHOICES:
+        _check_choice(where, value, _CHOICES[name])
+        return
+    if name in ALLOWED and not ALLOWED[name][0](value):
+        raise InputError(f"{where} {value}", f"must be {ALLOWED[name][1]}")
+    if default is None or isinstance(default, str) and default[:1] in ("$", "@") or _is_component(default):
+        return
+    accepted = (int, float) if isinstance(default, float) else (type(default),)
+    if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
+        raise InputError(f"{where} {value}", f"must be {type(default).__name__} as the default {default!r} is")
+
+
+def _is_component(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def _check_choice(where: str, value: Any, choices: Sequence[Any]) -> None:
+    """Refuse a value that is none of the choices; 1 is not True."""
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise InputError(f"{where} {value}", f"must be {', '.join(map(str, choices[:-1]))} or {choices[-1]}")
+
+
+def _check_loss(name: Any, config: ConfigParser) -> None:
+    """Refuse a loss that the config does not list; expressions are MONAI's to judge."""
+    known = config.get("losses", None)
+    if isinstance(known, Mapping) and name not in known and not str(name).startswith(("$", "@")):
+        raise InputError(f"loss_name {name}", "no such loss", f"one of {', '.join(sorted(map(str, known)))}")
+
+
+def _check_halvings(patch: Any, config: ConfigParser) -> None:
+    """Refuse a patch whose sides the network cannot halve as often as it does; expressions are MONAI's to judge."""
+    network = config.get("network_def", None)
+    halves_five_times = isinstance(network, Mapping) and str(network.get("_target_")).endswith("FlexibleUNet")
+    if halves_five_times and isinstance(patch, (list, tuple)) and any(isinstance(v, int) and v % 32 for v in patch):
+        raise InputError(
+            f"patch_size {patch}", "must be a list of two multiples of 32, as FlexibleUNet halves it five times"
+        )
+
+
+def _is_at_least(least: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _is_patch(value: Any) -> bool:
+    # the networks halve four times, or more often (_check_halvings)
+    return (
+        isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_at_least(16)(v) and v % 16 == 0 for v in value)
+    )
+
+
+ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **{name: (_is_at_least(1), "int, 1 or more") for name in _COUNTS},
+    **{name: (_is_at_least(0), "int, 0 or more") for name in _FROM_ZERO},
+    "fold": (lambda value: value is None or _is_at_least(-1)(value), "int, 0 or more, or -1 to leave none out"),
+    "slice_memory": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+    "tumor_share": (_is_share, "a number from 0 to 1"),
+    "min_share": (_is_share, "a number from 0 to 1"),
+    "patch_size": (_is_patch, "list of two multiples of 16"),
+}
+_CHOICES: Mapping[str, tuple[Any, ...]] = {"amp": ("auto", True, False), "part": ("training", "test", "all")}
