@@ -14,7 +14,7 @@ from support.machines import MACHINES, imitate
 from support.trainings import train
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.runs.precisions import resume_precision
+from monai_brainseg.runs.resumed_precisions import resume_precision
 
 
 def write_last(folder: Path, precision: torch.dtype) -> None:
