@@ -18,6 +18,7 @@ from monai_brainseg.cli.download import add_download
 from monai_brainseg.cli.evaluate import add_evaluate
 from monai_brainseg.cli.export import add_export
 from monai_brainseg.cli.label import add_label
+from monai_brainseg.cli.merge import add_merge
 from monai_brainseg.cli.phantom import add_phantom
 from monai_brainseg.cli.predict import add_predict
 from monai_brainseg.cli.prepare import add_prepare
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_export(commands)
     add_label(commands)
+    add_merge(commands)
     add_predict(commands)
     add_prepare(commands)
     add_phantom(commands)

@@ -47,6 +47,7 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "label": (_is_file, "a file"),
     "subject": (_is_text, "a text"),
     "site": (_is_text, "a text"),
+    "source": (_is_text, "a text"),
     "fold": (_is_number, "a whole number from 0"),
     "spacing_known": (lambda value: isinstance(value, bool), "true or false"),
     "hash": (_is_text, "a text"),

@@ -89,11 +89,11 @@ def prepare(
             "training": [item for item in items if "fold" in item],
             "test": [item for item in items if "fold" not in item],
         }
-        _write_records(datalist, sequences, unfinished)
-        _put_in_place(unfinished, output)
+        write_records(datalist, sequences, unfinished)
+        put_in_place(unfinished, output)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    _say_parts(datalist, say)
+    say_parts(datalist, say)
     say(f"wrote {output}")
 
 
@@ -142,7 +142,12 @@ def _list_prepared(output: Path) -> set[Path]:
     return files | ({output / "datalist.json", output / "dataset.json"} if items else set())
 
 
-def _put_in_place(unfinished: Path, output: Path) -> None:
+def put_in_place(unfinished: Path, output: Path) -> None:
+    """Rename a folder that is whole to ``output``; what was prepared there before goes.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     replaced = output.with_name(f".{output.name}.replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     try:
@@ -206,7 +211,7 @@ def _write_case(
     return item | {"hash": study.hash}
 
 
-def _write_records(datalist: Datalist, sequences: Sequence[str], folder: Path) -> None:
+def write_records(datalist: Datalist, sequences: Sequence[str], folder: Path) -> None:
     """Write dataset.json, which nnU-Net v2 asks for, and datalist.json."""
     dataset = {
         "name": datalist["name"],
@@ -242,7 +247,8 @@ def _say_found(source: Path, found: Found, studies: Sequence[Study], say: Callab
             say(f"{what}: {len(patients)} patients: {_list_some(patients)}")
 
 
-def _say_parts(datalist: Datalist, say: Callable[[str], None]) -> None:
+def say_parts(datalist: Datalist, say: Callable[[str], None]) -> None:
+    """Say what each fold and the test part hold."""
     parts = {
         f"fold {fold}": [i for i in datalist["training"] if i["fold"] == fold] for fold in range(datalist["folds"])
     }

@@ -33,6 +33,7 @@ class Item(_Files, total=False):
         patient: the name of the case; masks and scores are filed under it.
         subject: the person, who may have several cases.
         site: where the case was scanned, or "unknown".
+        source: of merged folders, the data set that the case is of.
         fold: of a training case, the fold that validates on it.
         spacing_known: whether the files are in millimetres.
         replaced: the sequences that are copies of FLAIR.
@@ -42,6 +43,7 @@ class Item(_Files, total=False):
 
     subject: str
     site: str
+    source: str
     fold: int
     spacing_known: bool
     replaced: list[str]
