@@ -30,11 +30,15 @@ class DeviceVolume:
         slices: ``[z, channel + 1, x, y]`` in float16 on the device, the mask last.
         spacing: of its pixels within a slice, (x, y), in mm; 1 where it is unknown.
         tumor: ``[voxel, 3]``, int16, (z, x, y) of each tumour voxel, on the CPU.
+        thickness: distance between two slices in mm, infinite where it is unknown.
+        source: of merged data sets, the one that it is of; empty where there is one alone.
     """
 
     slices: torch.Tensor
     spacing: np.ndarray
     tumor: np.ndarray
+    thickness: float = math.inf
+    source: str = ""
 
 
 class DeviceSliceDataset(Dataset[DeviceVolume]):
@@ -139,8 +143,11 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
     def _read_one(self, number: int) -> DeviceVolume:
         item = self.transform(dict(self.data[number]))
         image, label = item["image"], item["label"]
-        spacing = image.pixdim[:2].numpy()
+        spacing = image.pixdim.numpy()
         voxels = torch.cat([each.as_subclass(torch.Tensor).half() for each in (image, label)])
         slices = voxels.permute(3, 0, 1, 2)
         tumor = slices[:, -1].nonzero().to(torch.int16).numpy()
-        return DeviceVolume(slices.to(self.device, memory_format=torch.contiguous_format).contiguous(), spacing, tumor)
+        slices = slices.to(self.device, memory_format=torch.contiguous_format).contiguous()
+        known = self.data[number].get("spacing_known", False)
+        thickness = float(spacing[2]) if known else math.inf
+        return DeviceVolume(slices, spacing[:2], tumor, thickness, self.data[number].get("source", ""))

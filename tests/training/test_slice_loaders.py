@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from monai_brainseg.errors import InputError
 from monai_brainseg.training.augment import RandomWarp
 from monai_brainseg.training.device_slices import DeviceSliceDataset, DeviceVolume
 from monai_brainseg.training.slice_loaders import SliceLoader
@@ -121,3 +123,25 @@ def test_a_seed_gives_the_same_batches_again_and_another_seed_others() -> None:
 def test_labels_stay_labels_when_slices_are_warped() -> None:
     loader = make_loader([make_volume(0)], warp=RandomWarp(rotate=90, scale=0.5, elastic=3))
     assert {float(value) for batch in loader for value in batch["label"].unique()} <= {0.0, 1.0}
+
+
+def test_sources_get_their_share_of_the_slices_and_volumes_of_a_source_equally_many() -> None:
+    volumes = [replace(make_volume(number), source=source) for number, source in enumerate(["a", "a", "a", "b"])]
+    loader = make_loader(volumes, shares={"a": 0.25, "b": 0.75}, num_samples=48)
+    visited = torch.cat([batch["image"][:, 0, 5, 5] for batch in loader])
+    assert visited.long().bincount().tolist() == [4, 4, 4, 36]
+    assert len(visited[:24].unique()) == 4  # in no order of sources
+    with pytest.raises(InputError, match="--source_shares"):
+        next(iter(make_loader(volumes, shares={"other": 1.0})))
+
+
+def test_thin_slices_are_averaged_as_thick_ones_show_them_and_thick_or_unknown_ones_stay() -> None:
+    volume = make_volume(0, depth=20)
+    thin = replace(volume, thickness=1.0)
+    loader = make_loader([thin], thickest=3.0)
+    numbers = {float(loader._draw_slice(thin, 7)[1, 0, 0]) for _ in range(50)}
+    assert numbers == {7.0, 6.5}  # the mean numbers of 1 and 3 slices, and of 2
+    for thickness in (3.0, 5.0, math.inf):
+        assert torch.equal(loader._draw_slice(replace(volume, thickness=thickness), 7), volume.slices[7])
+    first = loader._draw_slice(thin, 0)[1, 0, 0]
+    assert 0 <= first <= 1  # a thick slice stays within the volume
