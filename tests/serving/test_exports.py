@@ -153,7 +153,7 @@ class Stubborn(torch.nn.Conv2d):
 def test_a_network_that_cannot_be_exported_is_said_in_one_line(
     form: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    network = BRIGHT | {"_target_": "test_exports.Stubborn"}
+    network = BRIGHT | {"_target_": f"{__name__}.Stubborn"}
     bundle = make_bundle(tmp_path / "stubborn", network, bright_state())
     output = tmp_path / "written" / "model.ts"
     assert main(["export", "--bundle", str(bundle), "--format", form, "--output", str(output)]) == 1
