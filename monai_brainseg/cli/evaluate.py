@@ -17,7 +17,8 @@ examples:
   brainseg evaluate --datalist data/lgg --predictions runs/test --output runs/scores
 
 operating points, chosen on a fold that RUN of `brainseg benchmark` left out and measured on the test part; EVALUATING
-= python -m monai.bundle run evaluating --config_file bundles/brainseg_unet/configs/evaluate.yaml --dataset_dir data/lgg
+= python -m monai.bundle run evaluating --dataset_dir data/lgg --config_file \\
+      "['bundles/brainseg_unet/configs/inference.yaml','bundles/brainseg_unet/configs/evaluate.yaml']"
   EVALUATING --checkpoint RUN/weights.pt --part training --fold 0 --save_probability True --output_dir runs/fold0
   brainseg evaluate --datalist data/lgg --part training --fold 0 --predictions runs/fold0 --output runs/fold0/scores
   EVALUATING --checkpoint RUN/weights.pt --save_probability True --output_dir runs/test

@@ -90,7 +90,10 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
         "names no label",
     ),
     "no inferer": (edit("inference.yaml", lambda c: c.pop("inferer")), "has no 'inferer'"),
-    "other key": (edit("inference.yaml", lambda c: find(c, "CaseLoadImaged").update(keys="volume")), "no LoadImaged"),
+    "other key": (
+        edit("inference.yaml", lambda c: find(c, "CaseLoadImaged").update(keys="volume")),
+        "no LoadImaged",
+    ),
     "Spacingd": (
         edit(
             "inference.yaml", lambda c: transforms(c, "preprocessing").append({"_target_": "Spacingd", "keys": "image"})
