@@ -25,6 +25,8 @@ _PLACES = ("monai.networks.nets", "monai.networks.blocks", "monai_brainseg.train
 _LOADING = ("pretrain", "weights", "url", "path", "file")  # arguments by which a network loads or fetches something
 # Imported with this module, so that a bundle's own file of that name is not.
 _REGISTER = f"{register_efficientnet_lite0.__module__}.{register_efficientnet_lite0.__name__}"
+# By which our bundle finds its Python; a network is made by ours here, and needs none of it.
+_SEARCH_PATH = "$sys.path.insert(0, os.path.abspath(@bundle_root))"
 _SPECIAL = {"_target_", "_desc_", "_disabled_"}
 
 
@@ -69,8 +71,9 @@ def make_network(definition: Mapping[str, Any]) -> torch.nn.Module:
 def _put_in(value: Any, config: Mapping[str, Any], above: tuple[str, ...]) -> Any:
     """Return a value with what its references name in their place."""
     if isinstance(value, Mapping):
-        # What has to be run before it, such as a search for a bundle's Python, is left out: this makes what we know.
-        return {key: _put_in(each, config, above) for key, each in value.items() if key != "_requires_"}
+        ours = value.get("_requires_") == "@search_path" and config.get("search_path") == _SEARCH_PATH
+        parts = {key: each for key, each in value.items() if not (ours and key == "_requires_")}
+        return {key: _put_in(each, config, above) for key, each in parts.items()}
     if isinstance(value, list):
         return [_put_in(each, config, above) for each in value]
     if isinstance(value, str) and value.startswith("@"):
