@@ -6,6 +6,8 @@ import base64
 import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
