@@ -38,7 +38,7 @@ def read_record(output: Path, case: str) -> dict[str, Any]:
 
 
 def write_record(output: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a case, whose name is its ``case``; that it failed before is forgotten.
+    """Write the record of a case, whose name is its ``case``; the record of an earlier failure is removed.
 
     Raises:
         InputError: it cannot be written.
@@ -73,7 +73,7 @@ def write_run(
         cases, failed = (
             [_read_json(file) for file in sorted((output / folder).glob("*.json"))] for folder in (_FOLDER, _FAILED)
         )
-        # Masks of an earlier run with other weights may lie beside these.
+        # Masks of an earlier run with other weights may be in the same folder.
         used = {digest for case in cases for digest in case.get("weights", [])}
         now = {checkpoint["sha256"] for checkpoint in checkpoints}
         known = {c.get("sha256"): c for c in _read_json(output / RECORD).get("checkpoint", [])}

@@ -1,4 +1,4 @@
-"""A look at a mask: slices of FLAIR side by side with the mask's outline."""
+"""A preview of a mask: slices of FLAIR side by side with the mask's outline."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def draw_patient(patient: str, output: Mapping[str, Any]) -> Picture:
 def blend_masks(
     grey: npt.NDArray[np.floating], prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]
 ) -> Pixels:
-    """Lay prediction in red and truth in green, so both in yellow, over a slice in grey.
+    """Draw prediction in red and truth in green, so both in yellow, over a grey slice.
 
     Args:
         grey: [column, row] from 0, black, to 1, white.

@@ -1,4 +1,4 @@
-"""Batches of slices, cut out of volumes that lie on the training device."""
+"""Batches of slices, cut out of volumes that are kept on the training device."""
 
 from __future__ import annotations
 
