@@ -231,7 +231,7 @@ def _say_found(source: Path, found: Found, studies: Sequence[Study], say: Callab
         say(f"{sequence}: {len(studies) - len(lacking)} patients{missing}")
     for reason, names in found.left_out.items():
         if names:
-            say(f"left out because they {reason}: {len(names)}: {_list_some(names)}")
+            say(f"left out ({len(names)}), because they {reason}: {_list_some(names)}")
     for patient, message in sorted(found.bad.items()):
         say(f"left out: {patient}: {message}")
     for what, patients in {

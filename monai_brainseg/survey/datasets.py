@@ -106,7 +106,8 @@ def _list_findings(survey: Survey) -> Iterable[str]:
         if len(findings) > _NAMED:
             yield f"  and {len(findings) - _NAMED} more"
     for reason, names in survey.left_out.items():
-        yield f"not used ({len(names)}), as they {reason}: {', '.join(names[:_NAMED])}{' ...' * (len(names) > _NAMED)}"
+        some = ", ".join(names[:_NAMED]) + " ..." * (len(names) > _NAMED)
+        yield f"not used ({len(names)}), because they {reason}: {some}"
     for patient, error in sorted(survey.bad.items()):
         yield f"bad: {patient}: {error}"
 
