@@ -165,12 +165,12 @@ def load_bundle(
         checkpoints: files of weights, at least one.
         device: where the network runs.
         overrides: ids of ``inference.yaml`` and values.
-        overlay: a recipe's ids and values, laid over the config before.
+        overlay: a recipe's ids and values, merged into the config before.
 
     Raises:
         InputError: weights are missing or another network's, or the bundle lacks an id.
     """
-    _hush_libraries()
+    _silence_libraries()
     parser = lay_over(load_config(bundle / _CONFIG), overlay or {})
     needed = ("network_def", "preprocessing", "inferer", "postprocessing", *(name.split("::")[0] for name in overrides))
     for name in needed:
@@ -190,7 +190,7 @@ def load_bundle(
     return Segmenter(reader, preprocessing, network, inferer, windows, postprocessing, device, precision)
 
 
-def _hush_libraries() -> None:
+def _silence_libraries() -> None:
     """Hide warnings about skimage's arguments in MONAI, and about GPU readers that are not installed."""
     logging.getLogger("monai.data").setLevel(logging.ERROR)
     for message in ("Parameter `min_size` is deprecated", "NvImgCodecPydicomReader"):
@@ -205,7 +205,7 @@ def load_network(
     Args:
         bundle: its folder.
         checkpoints: files of weights, at least one.
-        overlay: a recipe's ids and values, laid over the config before.
+        overlay: a recipe's ids and values, merged into the config before.
 
     Raises:
         InputError: weights are missing or another network's.

@@ -54,7 +54,7 @@ def export(form: str, bundle: str | None, checkpoint: Path | None, output: Path,
         raise InputError(output, "is the checkpoint itself, which would be lost", "name another --output")
     if output.is_dir():
         raise InputError(output, "is a folder", "name a file with --output")
-    with _hush_exporters():
+    with _silence_exporters():
         FORMS[form](folder, weights, output, overlay)
 
 
@@ -108,7 +108,7 @@ def _explain_failure(bundle: Path, form: str) -> Iterator[None]:
 
 
 @contextmanager
-def _hush_exporters() -> Iterator[None]:
+def _silence_exporters() -> Iterator[None]:
     """Hide MONAI's summary of its arguments, and the warnings that it gives for any config."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
