@@ -173,7 +173,7 @@ def check_files(items: Sequence[Item]) -> Iterator[Finding]:
                 shapes[file] = tuple(nib.load(file).shape[:3])
             except Exception as error:  # nibabel raises a dozen kinds
                 reason = " ".join(str(error).split())[:100]
-                yield Finding(ERROR, file, f"cannot be read ({reason})", "write it again by brainseg prepare")
+                yield Finding(ERROR, file, f"cannot be read ({reason})", "write it again with brainseg prepare")
         if len(set(shapes.values())) > 1:
             grids = ", ".join("x".join(map(str, shape)) for shape in shapes.values())
             yield Finding(
@@ -184,4 +184,4 @@ def check_files(items: Sequence[Item]) -> Iterator[Finding]:
     extra = sorted(file for folder in folders for file in folder.glob("*.nii.gz") if file.resolve() not in listed)
     if extra:
         what = f"is one of {len(extra)} files that the datalist does not list"
-        yield Finding(NOTE, extra[0], what, "remove them, or write the folder again by brainseg prepare")
+        yield Finding(NOTE, extra[0], what, "remove them, or write the folder again with brainseg prepare")

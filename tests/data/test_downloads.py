@@ -54,7 +54,7 @@ def test_set_is_fetched_by_its_handle_counted_and_prepared(
     said = capsys.readouterr().out
     for part in ("CC BY-NC-SA 4.0", "commercially", "Buda", "Mazurowski", "8 patients and 64 slices", "fold 4"):
         assert part in said
-    assert said.index("CC BY-NC-SA") < said.index("files as published")
+    assert said.index("CC BY-NC-SA") < said.index("published files")
     datalist = read_datalist(tmp_path / "lgg")
     assert len(datalist["training"]) + len(datalist["test"]) == 8
     assert main(["download", "--output", str(tmp_path / "lgg")]) == 1

@@ -24,7 +24,7 @@ from monai_brainseg.errors import InputError
 def test_patient_named_as_a_part_of_the_prepared_folder_is_refused(tmp_path: Path, make_slices: Make) -> None:
     for patient in ("a", "b", "imagesTr"):
         make_slices(tmp_path / "source", patient)
-    with pytest.raises(InputError, match="imagesTr_1_mask.tif: no patient can be called imagesTr; rename"):
+    with pytest.raises(InputError, match="imagesTr_1_mask.tif: a patient cannot be called imagesTr; rename"):
         prepare(tmp_path / "source", tmp_path / "out", **FEW)
 
 

@@ -26,5 +26,5 @@ def test_bundles_are_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pyte
 def test_a_bundle_without_the_config_that_is_needed_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "inference.yaml").write_text("run: []\n")
-    with pytest.raises(InputError, match=r"no bundle with train.yaml and inference.yaml"):
+    with pytest.raises(InputError, match=r"is not a bundle with train.yaml and inference.yaml"):
         find_bundle(str(tmp_path), "train.yaml", "inference.yaml")
