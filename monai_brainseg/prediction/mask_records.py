@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from brainseg_unet_scripts.records import list_weights
 from filelock import FileLock
 
 from monai_brainseg.files import unwritable, write_json
@@ -73,11 +74,7 @@ def write_run(
         cases, failed = (
             [_read_json(file) for file in sorted((output / folder).glob("*.json"))] for folder in (_FOLDER, _FAILED)
         )
-        # Masks of an earlier run with other weights may be in the same folder.
         used = {digest for case in cases for digest in case.get("weights", [])}
-        now = {checkpoint["sha256"] for checkpoint in checkpoints}
-        known = {c.get("sha256"): c for c in _read_json(output / RECORD).get("checkpoint", [])}
-        earlier = [known.get(digest, {"sha256": digest, "seen": None}) for digest in sorted(used - now)]
         record = {
             "command": list(command),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -85,7 +82,7 @@ def write_run(
             "precision": precision,
             "machine": describe_machine(),
             "versions": {"python": platform.python_version(), **list_versions(*_PACKAGES)},
-            "checkpoint": [*checkpoints, *earlier],
+            "checkpoint": list_weights(output, checkpoints, used),
             "cases": [{k: v for k, v in case.items() if k not in ("key", "weights")} for case in cases],
             "failed": failed,
         }

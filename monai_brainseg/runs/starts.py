@@ -209,7 +209,7 @@ def _describe_weights(
     weights = describe_checkpoint(checkpoint)
     if not scored:
         return {"checkpoint": [weights]}
-    checkpoints = list_weights(output_dir, weights)
+    checkpoints = list_weights(output_dir, [weights])
     verdict = judge(scored, weights["seen"], allow_seen)
     if verdict["state"] != "clean":
         logging.getLogger(__name__).warning(verdict["note"])

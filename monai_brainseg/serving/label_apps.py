@@ -17,7 +17,7 @@ from monai_brainseg.findings import sum_up
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.recipes import Recipe, lay_over, read_trained, select_inference
-from monai_brainseg.serving.label_contract import check_contract
+from monai_brainseg.serving.label_contract import check_contract, check_scripts
 from monai_brainseg.weights.checkpoints import read_checkpoint
 
 # The server trains in place: weights are written where it looks for them, all else beside them. It continues from
@@ -111,7 +111,8 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Re
             _lay_over_file(train, recipe.content)
             _lay_over_file(copy / "configs" / "inference.yaml", select_inference(recipe))
         train.write_text(adapt_config(train.read_text()))
-        if findings := check_contract(copy):
+        others = [each for each in target.parent.iterdir() if each.name != target.name and each != Path(folder)]
+        if findings := [*check_contract(copy), *check_scripts(copy, others)]:
             raise sum_up(findings, {copy / "models" / "model.pt": weights, copy: source})
         if target.exists():
             target.rename(Path(folder) / "replaced")

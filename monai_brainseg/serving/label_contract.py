@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,6 @@ def check_contract(bundle: Path, *, served: bool = True, trusted: bool = True) -
         *_check_inference(bundle),
         *_check_training(bundle, served),
         *_check_overlay(bundle / "configs" / "multi_gpu_train.yaml"),
-        *(_check_scripts(bundle) if served else ()),
         *_check_weights(bundle, trusted),
     ]
 
@@ -192,10 +191,15 @@ def _check_overlay(file: Path) -> Iterator[Finding]:
             )
 
 
-def _check_scripts(bundle: Path) -> Iterator[Finding]:
-    """Compare the bundle's Python packages with those of other bundles by the same name: the server loads one."""
+def check_scripts(bundle: Path, others: Sequence[Path]) -> Iterator[Finding]:
+    """Compare a bundle's Python packages with those of the same name in others, as a server loads only one of them.
+
+    Args:
+        bundle: its folder.
+        others: folders of the other bundles in its app.
+    """
     for package in sorted(file.parent for file in bundle.glob("*/__init__.py")):
-        for other in sorted(bundle.resolve().parent.glob(f"[!.]*/{package.name}")):
+        for other in sorted(each / package.name for each in others if (each / package.name).is_dir()):
             if not holds_same_code(package, other):
                 yield Finding(
                     ERROR,

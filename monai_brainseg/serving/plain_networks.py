@@ -25,6 +25,8 @@ _PLACES = ("monai.networks.nets", "monai.networks.blocks", "monai_brainseg.train
 _LOADING = ("pretrain", "weights", "url", "path", "file")  # arguments by which a network loads or fetches something
 # Imported here, so that a bundle's own file of that name is never imported.
 _REGISTER = f"{register_efficientnet_lite0.__module__}.{register_efficientnet_lite0.__name__}"
+# With this our bundle finds its Python. Here the network is built from the installed package, and does not need it.
+_SEARCH_PATH = "$sys.path.insert(0, os.path.abspath(@bundle_root))"
 _SPECIAL = {"_target_", "_desc_", "_disabled_"}
 
 
@@ -69,8 +71,9 @@ def make_network(definition: Mapping[str, Any]) -> torch.nn.Module:
 def _put_in(value: Any, config: Mapping[str, Any], above: tuple[str, ...]) -> Any:
     """Return a value with its references replaced by what they name."""
     if isinstance(value, Mapping):
-        # What must run before, such as adding a bundle's Python, is left out: only known classes are built.
-        return {key: _put_in(each, config, above) for key, each in value.items() if key != "_requires_"}
+        ours = value.get("_requires_") == "@search_path" and config.get("search_path") == _SEARCH_PATH
+        parts = {key: each for key, each in value.items() if not (ours and key == "_requires_")}
+        return {key: _put_in(each, config, above) for key, each in parts.items()}
     if isinstance(value, list):
         return [_put_in(each, config, above) for each in value]
     if isinstance(value, str) and value.startswith("@"):

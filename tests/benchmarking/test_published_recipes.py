@@ -113,7 +113,7 @@ def test_grey_recipe_reads_images_alike_in_training_evaluating_and_inferring(pre
     item = {"image": [str(file) for file in files], "label": str(prepared_phantoms / case["label"])}
     for parser, name in (
         (load("fcn_resnet50_ce", pixel_size=2.0), "validate::preprocessing"),
-        (lay_over(ConfigParser.load_config_files([*recipe.evaluating_files]), recipe.evaluating), "labelled"),
+        (lay_over(ConfigParser.load_config_files([*recipe.evaluating_files]), recipe.evaluating), "preprocessing"),
         (lay_over(ConfigParser.load_config_files(inference), select_inference(recipe)), "preprocessing"),
     ):
         spacing = nib.load(files[0]).header.get_zooms()[0]

@@ -11,11 +11,11 @@ from brainseg_unet_scripts.records import describe_weights, list_weights, write_
 
 def test_masks_of_other_weights_that_lie_in_a_folder_stay_in_its_record(tmp_path: Path) -> None:
     one, other = {"file": "a", "sha256": "1", "seen": ["images:1"]}, {"file": "b", "sha256": "2", "seen": ["images:2"]}
-    assert list_weights(tmp_path, one) == [one]
+    assert list_weights(tmp_path, [one]) == [one]
     (tmp_path / "mask.nii.gz").touch()
-    assert list_weights(tmp_path, one)[1]["seen"] is None
+    assert list_weights(tmp_path, [one])[1]["seen"] is None
     (tmp_path / "run.json").write_text(json.dumps({"checkpoint": [other, one]}))
-    assert list_weights(tmp_path, one) == [one, other]
+    assert list_weights(tmp_path, [one]) == [one, other]
 
 
 def test_record_names_the_weights_whom_they_had_seen_and_the_precision(tmp_path: Path) -> None:

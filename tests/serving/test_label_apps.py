@@ -62,6 +62,18 @@ def weights(tmp_path: Path) -> Path:
     return file
 
 
+def test_bundles_of_one_app_whose_python_differs_are_refused(app: Path, weights: Path, tmp_path: Path) -> None:
+    install(app, [], weights)
+    other = shutil.copytree(CONFIGS.parent, tmp_path / "other", ignore=shutil.ignore_patterns("*.pt"))
+    assert install(app, [str(other)], weights) == ["other"]
+    with (other / "brainseg_unet_scripts" / "cases.py").open("a") as file:
+        file.write("# of another version\n")
+    with pytest.raises(InputError, match="brainseg_unet_scripts: differs from .*the server would run one of them for"):
+        install(app, [str(other)], weights, overwrite=True)
+    shutil.rmtree(app / "model" / "brainseg_unet")
+    assert install(app, [str(other)], weights, overwrite=True) == ["other"]
+
+
 def test_copy_serves_the_weights_given_and_trains_into_itself(
     app: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,7 +58,9 @@ def transforms(content: dict, name: str) -> list:
 
 def find(content: dict, target: str) -> dict:
     entries = transforms(content, "postprocessing") + transforms(content, "preprocessing")
-    return next(entry for entry in entries if isinstance(entry, dict) and entry["_target_"] == target)
+    return next(
+        entry for entry in entries if isinstance(entry, dict) and entry["_target_"].rpartition(".")[2] == target
+    )
 
 
 def rename_key(content: dict, old: str, new: str) -> None:
@@ -90,7 +92,10 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
         "names no label",
     ),
     "no inferer": (edit("inference.yaml", lambda c: c.pop("inferer")), "has no 'inferer'"),
-    "other key": (edit("inference.yaml", lambda c: find(c, "LoadImaged").update(keys="volume")), "no LoadImaged"),
+    "other key": (
+        edit("inference.yaml", lambda c: find(c, "CaseLoadImaged").update(keys="volume")),
+        "no LoadImaged",
+    ),
     "Spacingd": (
         edit(
             "inference.yaml", lambda c: transforms(c, "preprocessing").append({"_target_": "Spacingd", "keys": "image"})

@@ -67,19 +67,16 @@ def find_cases(dataset_dir: str, datalist: str, part: str = "test") -> list[dict
         part: of the datalist.
 
     Returns:
-        items with ``image``, one file or three.
+        items with ``image``, a list of one file or three; none where there is nothing, which `check_cases` refuses, as
+        MONAI makes a config's data set also where it checks the config alone.
 
     Raises:
-        BundleError: there is no such folder, it holds no case, or files of a case are missing or too many.
+        BundleError: files of a case are missing or too many, or the datalist has no such part.
     """
     if Path(datalist).is_file():
         return [{"image": item["image"]} for item in list_cases(datalist, part)]
     folder = Path(dataset_dir)
-    if not folder.is_dir():
-        raise BundleError(f"{dataset_dir}: no such folder; name one with --dataset_dir")
     names = sorted(file.name for file in folder.glob("[!.]*") if _ENDING.search(file.name))
-    if not names:
-        raise BundleError(f"{dataset_dir}: holds no .nii or .nii.gz file and no datalist.json")
     for case, count in Counter(_NUMBERED.sub("", name) for name in names if _NUMBERED.search(name)).items():
         if count not in (1, 3):
             found = f"{count} files; a case is _0000 (pre), _0001 (FLAIR) and _0002 (post), or one file"
@@ -93,3 +90,15 @@ def find_cases(dataset_dir: str, datalist: str, part: str = "test") -> list[dict
 def _choose_files(names: Sequence[str]) -> Sequence[str]:
     """Return the sequences of a case if there are such files, else the one file with its name."""
     return [name for name in names if _NUMBERED.search(name)] or names[:1]
+
+
+def check_cases(cases: Sequence[Any], dataset_dir: str) -> None:
+    """Refuse to segment nothing.
+
+    Raises:
+        BundleError: there is no such folder, or no case in it.
+    """
+    if not cases and not Path(dataset_dir).is_dir():
+        raise BundleError(f"{dataset_dir}: no such folder; name one with --dataset_dir")
+    if not cases:
+        raise BundleError(f"{dataset_dir}: holds no .nii or .nii.gz file and no datalist.json with cases")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,26 @@ def describe_weights(checkpoint: Path, seen: Sequence[str] | None) -> dict[str, 
     return {"file": str(checkpoint), "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(), "seen": seen}
 
 
-def list_weights(folder: Path, weights: Mapping[str, Any]) -> list[dict[str, Any]]:
+def list_weights(
+    folder: Path, weights: Sequence[Mapping[str, Any]], used: Collection[str] | None = None
+) -> list[dict[str, Any]]:
     """Return the weights behind a folder of masks: these, and those of masks that are there already.
 
-    Otherwise these would count as the only ones. Earlier weights without a record are unknown.
+    Otherwise these would count as the only ones. Weights without a record are unknown: their ``seen`` is None.
 
     Args:
         folder: of the masks.
-        weights: as ``describe_weights`` returns them.
+        weights: of this run, as ``describe_weights`` returns them.
+        used: SHA-256 of the weights of each mask that is there; None where nothing but ``run.json`` can say.
     """
-    if not any(folder.glob("*.nii.gz")):
-        return [dict(weights)]
+    now = {each["sha256"] for each in weights}
     try:
-        earlier = json.loads((folder / RECORD).read_text(encoding="utf-8"))["checkpoint"]
-        others = [each for each in earlier if each["sha256"] != weights["sha256"]]
+        recorded = {each["sha256"]: each for each in json.loads((folder / RECORD).read_text("utf-8"))["checkpoint"]}
     except (OSError, ValueError, KeyError, TypeError):
-        others = [{"file": None, "sha256": None, "seen": None}]
-    return [dict(weights), *others]
+        recorded = {None: {"file": None, "sha256": None, "seen": None}}
+    earlier = list(recorded if any(folder.glob("*.nii.gz")) else ()) if used is None else sorted(used)
+    others = [recorded.get(digest, {"file": None, "sha256": digest, "seen": None}) for digest in earlier]
+    return [*map(dict, weights), *(each for each in others if each["sha256"] not in now)]
 
 
 def write_record(output_dir: str, weights: Mapping[str, Any], precision: torch.dtype) -> None:
@@ -53,7 +56,7 @@ def write_record(output_dir: str, weights: Mapping[str, Any], precision: torch.d
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "command": sys.orig_argv,
-        "checkpoint": list_weights(folder, weights),
+        "checkpoint": list_weights(folder, [weights]),
         "precision": name_precision(precision),
         "versions": {"monai": monai.__version__, "torch": torch.__version__},
     }

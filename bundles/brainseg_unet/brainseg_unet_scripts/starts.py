@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from brainseg_unet_scripts.cases import check_cases
 from brainseg_unet_scripts.errors import BundleError
 from brainseg_unet_scripts.records import describe_weights, write_record
 from brainseg_unet_scripts.weights import check_weights, read_weights
@@ -44,20 +45,27 @@ def list_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def start_inference(
-    precision: torch.dtype, cases: Sequence[Any], checkpoint: str, network: torch.nn.Module, output_dir: str
+    precision: torch.dtype,
+    cases: Sequence[Any],
+    dataset_dir: str,
+    checkpoint: str,
+    network: torch.nn.Module,
+    output_dir: str,
 ) -> None:
     """Check the command, and write the record of the coming masks.
 
     Args:
         precision: in which the network will compute.
         cases: the cases to segment.
+        dataset_dir: the folder that was searched for them.
         checkpoint: file of weights.
         network: the network that they are for.
         output_dir: folder of the masks.
 
     Raises:
-        BundleError: the weights are missing, cannot be read or are another network's.
+        BundleError: there are no cases, or the weights are missing, cannot be read or are another network's.
     """
+    check_cases(cases, dataset_dir)
     weights = read_weights(checkpoint)
     check_weights(weights["model"], network, checkpoint)
     write_record(output_dir, describe_weights(Path(checkpoint), weights["seen"]), precision)
