@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def slices(self) -> dict[int, Path]:
-        """The folder of each fold's split by slice, where one is asked for."""
+        """The folder of each fold's split by slice, if a benchmark has one."""
         return {fold: self.output / "slices" / f"fold{fold}" for fold in self.folds if "slice" in self.splits}
 
 

@@ -31,7 +31,7 @@ def measure_aspect(volume: Volume) -> float:
 
 
 def find_fullest(mask: np.ndarray) -> int:
-    """Return the slice of ``[column, row, slice]`` with most of a mask; the middle one where it is empty."""
+    """Return the slice of ``[column, row, slice]`` with most of a mask; the middle one if it is empty."""
     areas = mask.sum(axis=(0, 1))
     return int(areas.argmax()) if areas.any() else len(areas) // 2
 

@@ -78,7 +78,7 @@ def start_run(
         datalist: file to be checked before any long work, unless the config itself lists the patients, as that of a
             label server does.
         fold: the fold to be left out for validation; must have patients, and so must the others. -1 leaves none out.
-        batch_size: slices in a step that several processes share; None where there is only one.
+        batch_size: slices in a step that several processes share; None if there is only one.
         fresh: a training begins; ``output_dir`` must not hold one already.
         overwrite: begin nevertheless; the earlier training's dashboard and ``last.pt`` are removed at once, its weights
             are replaced by the new ones. Not kept in ``config.yaml``, which would replace the training again.
@@ -156,7 +156,7 @@ def explain(error: BaseException) -> str | None:
 
 
 def _name_memory(error: BaseException) -> str | None:
-    """Return the line on an error that stands for too little memory, of this process or a GPU."""
+    """Return the line for an error that means too little memory, of this process or a GPU."""
     text, goes_on = str(error), "the same command with --resume True continues"
     if isinstance(error, torch.OutOfMemoryError):
         lower = "--batch_size or --slice_memory"

@@ -95,7 +95,7 @@ def summarise_values(values: Sequence[float], sample: Sample) -> dict[str, Any]:
     """Return mean and median of one score over patients, with intervals.
 
     Args:
-        values: the score of each patient; infinite where it is undefined.
+        values: the score of each patient; infinite if it is undefined.
         sample: the patients.
 
     Returns:

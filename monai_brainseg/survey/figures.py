@@ -120,7 +120,7 @@ def _list_cells(profile: Profile, parts: Mapping[str, str]) -> list[str]:
 
 
 def format_number(value: float) -> str:
-    """Return a number with three digits or more, without an exponent where it is large."""
+    """Return a number with three digits or more, without an exponent if it is large."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -142,7 +142,7 @@ def _find_copies(profiles: Sequence[Profile], items: Mapping[str, Item]) -> Iter
 
 
 def _say_where(profile: Profile, other: str, items: Mapping[str, Item]) -> str:
-    """Name the other patient, and the part of the split that it is in where that is another."""
+    """Name the other patient, and its part of the split if that is another one."""
     parts = [name_part(items[patient]) for patient in (profile.study.case.patient, other) if patient in items]
     return f"{other}, which is in {parts[1]}, not in {parts[0]}" if len(set(parts)) == 2 else other
 

@@ -152,7 +152,7 @@ def name_patient(item: Mapping[str, Any], label: str) -> str:
 
 
 def choose_evenly(names: Sequence[str], count: int) -> list[str]:
-    """Return ``count`` of the names, or all where there are fewer, from the first to the last in even steps."""
+    """Return ``count`` of the names, or all if there are fewer, from the first to the last in even steps."""
     chosen = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
     return [names[index] for index in chosen]
 

@@ -28,7 +28,7 @@ class DeviceVolume:
 
     Attributes:
         slices: ``[z, channel + 1, x, y]`` in float16 on the device, the mask last.
-        spacing: of its pixels within a slice, (x, y), in mm; 1 where it is unknown.
+        spacing: of its pixels within a slice, (x, y), in mm; 1 if it is unknown.
         tumor: ``[voxel, 3]``, int16, (z, x, y) of each tumour voxel, on the CPU.
     """
 

@@ -43,7 +43,7 @@ class Picture:
 
 
 def sort_worst(pictures: Iterable[Picture]) -> list[Picture]:
-    """Sort by Dice, lowest first, and by name where it is the same."""
+    """Sort by Dice, lowest first, and by name if it is the same."""
     return sorted(pictures, key=lambda picture: (picture.dice, picture.patient))
 
 

@@ -25,7 +25,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     A bare state dict, the model zoo's form, is accepted too; ``seen.json`` beside it holds the hashes of its patients.
 
     Raises:
-        InputError: the file is not there, is a folder, or is not a checkpoint of brainseg.
+        InputError: the file is missing, is a folder, or is not a checkpoint of brainseg.
     """
     if path.is_dir():
         raise InputError(path, "is a folder", "name a file of weights, such as models/model.pt of a run")
@@ -80,7 +80,7 @@ def load_checkpoint(checkpoint: str, network: torch.nn.Module) -> None:
     """Load weights into a network, for a training that begins with them.
 
     Raises:
-        InputError: the file is not there or cannot be read.
+        InputError: the file is missing or cannot be read.
     """
     network.load_state_dict(read_checkpoint(Path(checkpoint))["model"])
 

@@ -152,7 +152,7 @@ def test_all_patients_bad_is_refused_even_when_they_may_be_skipped(tmp_path: Pat
     [
         ({"layout": "brats20"}, "--layout brats20: unknown; choose auto, kaggle_3m, brats, nnunet"),
         ({"folds": 1}, "--folds 1.*give 2 or more"),
-        ({"test_share": 1.0}, "--test-share 1.*less than 1"),
+        ({"test_share": 1.0}, "--test-share 1.*below 1"),
         ({"test_share": -0.1}, "--test-share -0.1"),
         ({"seed": -1}, "--seed -1.*0 or more"),
         ({"tumor_labels": (1, 0)}, "--tumor-labels 0: 0 is background"),

@@ -67,8 +67,8 @@ def find_cases(dataset_dir: str, datalist: str, part: str = "test") -> list[dict
         part: of the datalist.
 
     Returns:
-        items with ``image``, a list of one file or three; none where there is nothing, which `check_cases` refuses, as
-        MONAI makes a config's data set also where it checks the config alone.
+        items with ``image``, a list of one file or three; none if there is nothing, which `check_cases` refuses, as
+        MONAI makes a config's data set also when it only checks the config.
 
     Raises:
         BundleError: files of a case are missing or too many, or the datalist has no such part.

@@ -32,7 +32,7 @@ def list_weights(
     Args:
         folder: of the masks.
         weights: of this run, as ``describe_weights`` returns them.
-        used: SHA-256 of the weights of each mask that is there; None where nothing but ``run.json`` can say.
+        used: SHA-256 of the weights of each mask that is there; None if only ``run.json`` can tell.
     """
     now = {each["sha256"] for each in weights}
     try:
