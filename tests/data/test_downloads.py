@@ -68,7 +68,7 @@ def test_published_count_is_110_patients_and_3929_slices(tmp_path: Path) -> None
     check_published(whole)
     for file in sorted(whole.rglob("*0007_20000101_36*.tif")):
         file.unlink()
-    with pytest.raises(InputError, match="110 patients and 3,928 slices where 110 and 3,929 are published") as raised:
+    with pytest.raises(InputError, match="110 patients and 3,928 slices, but 110 and 3,929 are published") as raised:
         check_published(whole)
     assert "\n" not in str(raised.value)
 
@@ -87,7 +87,7 @@ def test_set_that_is_not_whole_is_not_prepared(
     kagglehub(f"return {str(tmp_path / 'cache')!r}")
     assert main(["download", "--output", str(tmp_path / "lgg")]) == 1
     error = capsys.readouterr().err
-    assert "2 patients and 16 slices where 110 and 3,929" in error
+    assert "2 patients and 16 slices, but 110 and 3,929" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "lgg").exists()
 

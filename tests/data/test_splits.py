@@ -91,7 +91,7 @@ def test_seeds_differ() -> None:
 
 
 def test_too_few_patients_are_refused_with_the_remedy() -> None:
-    with pytest.raises(InputError, match=r"5 patients: too few for 5 folds and 1 test patients; .*--folds"):
+    with pytest.raises(InputError, match=r"5 patients: are too few for 5 folds and 1 test patients; .*--folds"):
         split_by_patient(dict.fromkeys("abcde", "CS"), dict.fromkeys("abcde", 1.0), np.random.default_rng(0))
 
 

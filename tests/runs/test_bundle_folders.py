@@ -19,7 +19,7 @@ def test_bundles_are_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     assert find_bundle("mine", "inference.yaml").resolve() == folder
     assert (find_bundle("brainseg_unet", "inference.yaml") / "configs" / "inference.yaml").is_file()
-    with pytest.raises(InputError, match=r"--bundle other: no bundle .*brainseg_unet"):
+    with pytest.raises(InputError, match=r"--bundle other: is not a bundle .*brainseg_unet"):
         find_bundle("other", "inference.yaml")
 
 
