@@ -1,4 +1,4 @@
-"""What a check found: how grave it is, where, what, and the remedy, in one line."""
+"""What a check found: how serious it is, where, what, and the remedy, in one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check has to say.
+    """One result of a check.
 
     Attributes:
         level: ``ERROR`` (a run would fail or be wrong), ``WARNING`` (it may) or ``NOTE`` (worth knowing).
@@ -31,16 +31,16 @@ class Finding:
         return " ".join(f"{self.level}: {self.where}: {self.what}; {self.remedy}".split())
 
     def as_error(self) -> InputError:
-        """Return what ends a command because of it."""
+        """Return the error that ends a command because of it."""
         return InputError(self.where, self.what, self.remedy)
 
 
 def sum_up(findings: Sequence[Finding], places: Mapping[Path, Path]) -> InputError:
-    """Return one error that says all findings about a copy, with the names of what was copied.
+    """Return one error with all findings about a copy, which names the files that were copied.
 
     Args:
         findings: one or more.
-        places: for paths within the copy, what they are copies of; the longer ones first.
+        places: the originals of paths within the copy; the longer paths first.
     """
     first, *others = findings
     lines = [str(first.where), "; ".join([first.what, first.remedy, *map(str, others)])]

@@ -10,7 +10,7 @@ from monai_brainseg.errors import InputError
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add what says which data set is read, and how."""
+    """Add the options for which data set is read, and how."""
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the unpacked data set")
     parser.add_argument(
         "--layout",
@@ -41,7 +41,7 @@ def read_numbers(option: str, text: str) -> list[int]:
     """Return the whole numbers of an option such as ``1,2,3``.
 
     Raises:
-        InputError: they are none.
+        InputError: they are not whole numbers.
     """
     try:
         return [int(number) for number in text.split(",") if number]

@@ -81,7 +81,7 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--operating-point",
         choices=("balanced", "recall"),
         default="balanced",
-        help="threshold of the probability: balanced, or recall, which misses less tumour and marks more that is none "
+        help="threshold of the probability: balanced, or recall, which misses less tumour and marks more that is not "
         "(default: balanced)",
     )
     parser.add_argument(

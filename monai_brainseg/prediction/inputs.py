@@ -1,4 +1,4 @@
-"""What is to be segmented: the studies among files and folders of every kind."""
+"""The studies to segment, found among files and folders of every kind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find_studies(
     series: str | None = None,
     leave_out: Path | None = None,
 ) -> Found:
-    """Find the studies among files and folders; of images, headers alone are opened.
+    """Find the studies among files and folders; of images, only headers are read.
 
     Args:
         inputs: files or folders, searched to the bottom.
@@ -44,7 +44,7 @@ def find_studies(
         part: of prepared folders: "test", "training" or "all".
         fold: of prepared folders only this one, of the training part.
         series: of DICOM studies, see ``dicom.choose_series``.
-        leave_out: a folder that may lie within an input, such as that of the masks.
+        leave_out: a folder that may be inside an input, such as that of the masks.
 
     Raises:
         InputError: an input is missing, or there is no study among them.
@@ -120,7 +120,7 @@ def _tell_apart(cases: Sequence[Case]) -> list[Case]:
         folders = [_list_folders(case) for case in cases]
         if depth > max(map(len, folders)):
             twice = next(case for case in cases if names.count(case.patient.casefold()) > 1)
-            raise InputError(twice.images["flair"][0], "given twice", "name it once")
+            raise InputError(twice.images["flair"][0], "is given twice", "name it once")
         cases = [
             replace(case, patient=clean_name(f"{above[depth - 1]}_{case.patient}"))
             if names.count(case.patient.casefold()) > 1 and depth <= len(above)

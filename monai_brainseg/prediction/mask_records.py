@@ -39,7 +39,7 @@ def read_record(output: Path, case: str) -> dict[str, Any]:
 
 
 def write_record(output: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a case, whose name is its ``case``; that it failed before is forgotten.
+    """Write the record of a case, whose name is its ``case``; the record of an earlier failure is removed.
 
     Raises:
         InputError: it cannot be written.

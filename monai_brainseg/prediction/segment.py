@@ -33,7 +33,7 @@ def segment(
     say: Callable[[str], None] = tqdm.write,
     **options: Any,
 ) -> dict[str, dict[str, Any]]:
-    """Segment studies; each mask lies on its input's grid, in its form, with a preview and a record.
+    """Segment studies; each mask has its input's grid and format, a preview and a record.
 
     Example::
 
@@ -45,7 +45,7 @@ def segment(
 
     Args:
         inputs: files and folders of slices, NIfTI or DICOM, prepared folders, or folders of many of these.
-        output: folder for masks, previews and ``run.json``. Studies that lie there, made with the same settings, are
+        output: folder for masks, previews and ``run.json``. Studies that are there already, with the same settings, are
             not segmented again.
         flair: the FLAIR of one study, instead of ``inputs``.
         pre: its pre-contrast T1.
@@ -62,12 +62,12 @@ def segment(
         The record of each study by its name: files that were written, size of the tumour, warnings, settings.
 
     Raises:
-        InputError: there is no study, something of it cannot be used, or some studies failed; the others are done.
+        InputError: there is no study, an input or option cannot be used, or some studies failed; the others are done.
     """
     roles = {role: Path(path) for role, path in (("flair", flair), ("pre", pre), ("post", post)) if path is not None}
     paths = [Path(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     if bool(paths) == bool(flair) or (roles and flair is None):
-        raise InputError("INPUT or --flair", "give one of them", "--pre and --post only beside --flair")
+        raise InputError("INPUT or --flair", "give one of them", "--pre and --post need --flair")
     if roles:
         found = Found(cases=[join_sequences(**roles, series=series)])
     else:

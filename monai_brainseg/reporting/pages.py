@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from monai_brainseg.scoring.summary_text import count_patients, show, span
 
-# Text of a chart stays text, in the reader's font, and equal figures are equal files. WebP is a tenth of PNG here.
+# Text of a chart stays text, in the reader's font, and equal figures are equal files. WebP is a tenth as large as PNG
+# here.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "svg+xml": {"format": "svg", "metadata": {"Date": None}, "transparent": True},
     "webp": {"format": "webp", "pil_kwargs": {"quality": 90}},
@@ -29,7 +30,7 @@ class Table:
     Attributes:
         headings: of the columns.
         rows: of cells, the first of a row its name.
-        sorted_by: the column that the rows rise by; the reader can then sort by any column.
+        sorted_by: the column by which the rows ascend; the reader can then sort by any column.
     """
 
     headings: Sequence[str]

@@ -1,4 +1,4 @@
-"""Batches of slices, cut out of volumes that lie on the training device."""
+"""Batches of slices, cut out of volumes that are kept on the training device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SliceLoader(Randomizable):
     """Draw slices, and cut, pad, scale and warp them into batches by one resampling on the device.
 
     An epoch visits each resident volume equally often. A slice holds the centre of its patch: with probability
-    ``tumor_share`` a tumour voxel of the volume, else any voxel. The patch then stays within the slice, where it can.
+    ``tumor_share`` a tumour voxel of the volume, else any voxel. The patch then stays within the slice if it can.
     Draws come from the generator that ``set_random_state`` seeds.
 
     Args:

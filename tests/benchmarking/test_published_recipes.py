@@ -195,10 +195,16 @@ def test_weights_of_other_networks_segment_and_serve(
             ["--recipe", "nonsense"],
             "one of best, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, pretrained, short, unet",
         ),
-        (["--recipe", "encoder_decoder"], "recipe encoder_decoder: its weights are not the bundle's; name them by"),
-        (["--recipe", "unet"], "recipe unet: its weights are not the bundle's; name them by --checkpoint"),
-        (["--recipe", "unet", "--bundle", "{}/other"], "other: recipe unet is laid over brainseg_unet"),
-        (["--bundle", "{}/other"], "other/models/model.pt: no weights there; train some"),
+        (
+            ["--recipe", "encoder_decoder"],
+            "recipe encoder_decoder: the bundle's weights are not of this recipe; name weights",
+        ),
+        (
+            ["--recipe", "unet"],
+            "recipe unet: the bundle's weights are not of this recipe; name weights with --checkpoint",
+        ),
+        (["--recipe", "unet", "--bundle", "{}/other"], "other: recipe unet is an overlay on brainseg_unet"),
+        (["--bundle", "{}/other"], "other/models/model.pt: no weights there; train them"),
     ],
 )
 def test_what_cannot_be_segmented_by_is_said_in_one_line(

@@ -42,7 +42,7 @@ def test_a_case_of_another_number_of_files_is_refused(count: int, tmp_path: Path
 
 def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path) -> None:
     assert find(tmp_path) == find(tmp_path / "nowhere") == []
-    with pytest.raises(BundleError, match="nowhere: no such folder; name one by --dataset_dir"):
+    with pytest.raises(BundleError, match="nowhere: no such folder; name one with --dataset_dir"):
         check_cases([], str(tmp_path / "nowhere"))
     with pytest.raises(BundleError, match="holds no .nii or .nii.gz file and no datalist.json"):
         check_cases([], str(tmp_path))

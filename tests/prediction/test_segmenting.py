@@ -283,7 +283,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"other\.pt: weights of another network"):
         load_bundle(folder, [other], CPU, {})
     (tmp_path / "text.pt").write_text("weights")
-    with pytest.raises(InputError, match=r"text\.pt: is no checkpoint"):
+    with pytest.raises(InputError, match=r"text\.pt: is not a checkpoint"):
         load_bundle(folder, [tmp_path / "text.pt"], CPU, {})
 
 

@@ -46,7 +46,7 @@ def test_evaluate_yaml_alone_ends_in_one_line_that_shows_the_right_command(tmp_p
     assert done.returncode == 1
     files = f"['{CONFIGS / 'inference.yaml'}','{evaluate}']"
     assert done.stderr.strip().splitlines()[-1] == (
-        f'evaluating: {evaluate}: lies over inference.yaml; give --config_file "{files}"'
+        f'evaluating: {evaluate}: is an overlay on inference.yaml; give --config_file "{files}"'
     )
     assert "Traceback" not in done.stderr
 
@@ -77,5 +77,5 @@ def test_config_that_an_earlier_version_kept_with_a_run_is_refused_in_one_line(v
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     line = done.stderr.strip().splitlines()[-1]
-    assert line.startswith(f"training: {tmp_path / 'config.yaml'}: was written by an earlier version; train again by")
+    assert line.startswith(f"training: {tmp_path / 'config.yaml'}: was written by an earlier version; train again with")
     assert "Traceback" not in done.stderr

@@ -112,8 +112,8 @@ def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
         "ckpt_dir: $@bundle_root + '/models'",
         "slices_per_volume: 64 # drawn from each volume in an epoch",
         "learning_rate: 0.0003",
-        "pretrained: false # begin with ImageNet's weights, where network_def has such an encoder",
-        "overwrite: true # a training that output_dir holds",
+        "pretrained: false # start with ImageNet's weights, if network_def has such an encoder",
+        "overwrite: true # True replaces a training in output_dir",
     ]
     assert yaml.safe_load(adapted).keys() == yaml.safe_load(text).keys()
 
@@ -161,7 +161,7 @@ def test_bundle_of_its_own_folder_goes_by_that_name_with_its_own_weights(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--app", "tests"], "no MONAI Label bundle app"),
+        (["--app", "tests"], "is not a MONAI Label bundle app"),
         (["--checkpoint", "nowhere.pt"], "nowhere.pt: no weights there"),
         (["--checkpoint", "tests"], "tests: is a folder; name a file of weights"),
         (["--bundle", "nothing"], "nothing"),

@@ -126,7 +126,7 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no data": (edit("train.yaml", lambda c: c["validate"]["dataset"].pop("data")), "'validate::dataset::data'"),
     "no run": (edit("train.yaml", lambda c: c.pop("run")), "has no 'run'"),
-    "handlers elsewhere": (edit("train.yaml", lambda c: c["train"].update(handlers="@others")), "no plain list"),
+    "handlers elsewhere": (edit("train.yaml", lambda c: c["train"].update(handlers="@others")), "not a plain list"),
     "trains elsewhere": (edit("train.yaml", lambda c: c.update(ckpt_dir="runs")), "brainseg label install"),
     "handlers by number": (
         edit("multi_gpu_train.yaml", lambda c: c.update({"train::handlers::0::_disabled_": True})),
@@ -142,7 +142,7 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "state_dict as key": (
         lambda b: torch.save({"state_dict": {}}, b / "models/model.pt"),
-        "would serve random ones",
+        "would use random weights",
     ),
 }
 

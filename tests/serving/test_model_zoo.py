@@ -42,7 +42,7 @@ workflow.run()
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zip of the U-Net bundle with the weights that ship."""
+    """The zip of the U-Net bundle with its own weights."""
     file = tmp_path_factory.mktemp("zoo") / "brainseg_unet.zip"
     assert main(["export", "--format", "bundle", "--output", str(file)]) == 0
     return file
@@ -122,11 +122,11 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: edit_metadata(
             folder, lambda m: m["network_data_format"]["outputs"]["pred"].update(num_channels=3)
         ),
-        "the network is not what it says",
+        "the network does not match it",
     ),
     "other weights": (
         lambda folder: torch.save(torch.nn.Conv2d(3, 2, 3).state_dict(), folder / "models/model.pt"),
-        "cannot be made TorchScript",
+        "cannot be converted to TorchScript",
     ),
 }
 

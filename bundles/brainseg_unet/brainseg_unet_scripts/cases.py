@@ -35,11 +35,11 @@ def list_cases(
         part: ``training``, ``test`` or ``all``.
         fold: only those of this fold; None for any.
         except_fold: only those of other folds.
-        sequences: which of the three files of an image stand for pre-contrast, FLAIR and post-contrast, by number; None
-            takes each for itself. An image of one file stays as it is.
+        sequences: which of the three files of an image are used as pre-contrast, FLAIR and post-contrast, by number;
+            None keeps each in its place. An image of one file stays as it is.
 
     Raises:
-        BundleError: the datalist is not there, or has no such part.
+        BundleError: the datalist is missing, or has no such part.
     """
     parts = ("training", "test") if part == "all" else (part,)
     try:
@@ -58,17 +58,17 @@ def _choose(files: str | Sequence[str], sequences: Sequence[int]) -> str | list[
 
 
 def find_cases(dataset_dir: str, datalist: str, part: str = "test") -> list[dict[str, Any]]:
-    """Return the images of a prepared folder's part, or, where there is no datalist, of each case in a folder.
+    """Return the images of a prepared folder's part, or, without a datalist, of each case in a folder.
 
     Args:
         dataset_dir: folder of ``CASE.nii`` or ``CASE_0000.nii`` (pre-contrast), ``_0001`` (FLAIR) and ``_0002``
             (post-contrast), ending in ``.nii`` or ``.nii.gz``.
-        datalist: file that ``brainseg prepare`` wrote, if it is there.
+        datalist: file that ``brainseg prepare`` wrote, if it exists.
         part: of the datalist.
 
     Returns:
-        items with ``image``, a list of one file or three; none where there is nothing, which `check_cases` refuses, as
-        MONAI makes a config's data set also where it checks the config alone.
+        items with ``image``, a list of one file or three; none if there is nothing, which `check_cases` refuses, as
+        MONAI makes a config's data set also when it only checks the config.
 
     Raises:
         BundleError: files of a case are missing or too many, or the datalist has no such part.
@@ -88,7 +88,7 @@ def find_cases(dataset_dir: str, datalist: str, part: str = "test") -> list[dict
 
 
 def _choose_files(names: Sequence[str]) -> Sequence[str]:
-    """Return the sequences of a case where there are such files, else the one file that bears its name."""
+    """Return the sequences of a case if there are such files, else the one file with its name."""
     return [name for name in names if _NUMBERED.search(name)] or names[:1]
 
 
@@ -99,6 +99,6 @@ def check_cases(cases: Sequence[Any], dataset_dir: str) -> None:
         BundleError: there is no such folder, or no case in it.
     """
     if not cases and not Path(dataset_dir).is_dir():
-        raise BundleError(f"{dataset_dir}: no such folder; name one by --dataset_dir")
+        raise BundleError(f"{dataset_dir}: no such folder; name one with --dataset_dir")
     if not cases:
         raise BundleError(f"{dataset_dir}: holds no .nii or .nii.gz file and no datalist.json with cases")

@@ -17,7 +17,7 @@ def _read(package: Path) -> dict[str, bytes]:
 
 
 def check_copy(bundle_root: str) -> None:
-    """Refuse a bundle whose Python differs from that which this process has loaded, of another copy.
+    """Refuse a bundle whose Python differs from that of another copy that this process has loaded.
 
     Args:
         bundle_root: the bundle's folder; one without this package passes.
