@@ -1,4 +1,4 @@
-"""Studies in, masks out, in one call: what ``brainseg predict`` does, for Python."""
+"""``segment``: the call from Python and from ``brainseg predict`` that finds studies and segments them."""
 
 from __future__ import annotations
 

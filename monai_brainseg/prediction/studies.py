@@ -1,4 +1,4 @@
-"""Any study in, a mask on its own grid out: what ``brainseg predict`` does."""
+"""Each study of those that were found becomes a mask on its own grid, with a preview and a record."""
 
 from __future__ import annotations
 
