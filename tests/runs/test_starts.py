@@ -19,7 +19,6 @@ from support.bundle_runs import CONFIGS
         ("evaluating", "evaluate.yaml", "--prt test", "did you mean 'part'"),
         ("inferring", "inference.yaml", "--dataset_dir nowhere", "no such folder"),
         ("inferring", "inference.yaml", "--amp false", "--amp false: must be auto, True or False"),
-        ("inferring", "inference.yaml", "--operating_point high", "--operating_point high: must be balanced or recall"),
         ("evaluating", "evaluate.yaml", "--amp 1", "--amp 1: must be auto, True or False"),
         ("inferring", "inference.yaml", "--dataset_dir tests", "holds no .nii"),
     ],
@@ -56,15 +55,19 @@ EARLIER = {
     "first": """
 imports: [$import os, $import monai_brainseg.runs as runs, $import monai_brainseg.handlers as handlers]
 output_dir: out
-initialize: [$runs.start_run(@output_dir, datalist='x', fold=0)]
-training: [$print('trained')]
+initialize:
+- $runs.start_run(@output_dir, datalist='x', fold=0)
+training:
+- $print('trained')
 """,
     "second": """
 imports: [$import monai_brainseg.runs.starts as runs]
 output_dir: out
 reading: [{_target_: monai_brainseg.training.readers.ThreadedLoadImaged, keys: image}]
-initialize: [$runs.start_run(@output_dir, datalist='x', fold=0)]
-training: [$print('trained')]
+initialize:
+- $runs.start_run(@output_dir, datalist='x', fold=0)
+training:
+- $print('trained')
 """,
 }
 

@@ -58,9 +58,7 @@ def transforms(content: dict, name: str) -> list:
 
 def find(content: dict, target: str) -> dict:
     entries = transforms(content, "postprocessing") + transforms(content, "preprocessing")
-    return next(
-        entry for entry in entries if isinstance(entry, dict) and entry["_target_"].rpartition(".")[2] == target
-    )
+    return next(entry for entry in entries if isinstance(entry, dict) and entry["_target_"].endswith(target))
 
 
 def rename_key(content: dict, old: str, new: str) -> None:
