@@ -46,7 +46,10 @@ BAD_SLICES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "image gone": (lambda p: remove(p, "b_2.tif"), r"b_2_mask\.tif: has no image"),
     "mask gone": (lambda p: remove(p, "b_2_mask.tif"), r"b_2\.tif: has no mask"),
     "slice gone": (lambda p: remove(p, "b_2*.tif"), "slice 2 of b is missing"),
-    "another shape": (lambda p: tifffile.imwrite(p / "b_2.tif", np.zeros((9, 8, 3), "u1")), r"b_2\.tif: is 9x8x3 uint8"),
+    "another shape": (
+        lambda p: tifffile.imwrite(p / "b_2.tif", np.zeros((9, 8, 3), "u1")),
+        r"b_2\.tif: is 9x8x3 uint8",
+    ),
     "mask of another shape": (
         lambda p: [tifffile.imwrite(p / f"b_{n}_mask.tif", np.zeros((9, 8), "u1")) for n in (1, 2, 3)],
         r"b_1_mask\.tif: is 8x9x3, but b_1\.tif is 8x10x3",

@@ -56,11 +56,11 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text called NIfTI": (lambda f: (f / "x.nii").write_text("scan"), "cannot be read"),
     "mask as image": (lambda f: _save(f / "x.nii.gz", draw_phantom().mask.astype(np.uint8)), "as a mask has"),
     "NaN": (lambda f: _save(f / "x.nii.gz", np.full((9, 9, 9), np.nan)), "NaN or infinite"),
-    "constant": (lambda f: _save(f / "x.nii.gz", np.full((9, 9, 9), 7.0)), "has the value 7 all over"),
+    "constant": (lambda f: _save(f / "x.nii.gz", np.full((9, 9, 9), 7.0)), "has the value 7 everywhere"),
     "no slices": (lambda f: _save(f / "x.nii.gz", np.zeros((9, 9, 0))), "not a 3D or 4D volume"),
     "two dimensions": (lambda f: _save(f / "x.nii.gz", np.zeros((9, 9))), "not a 3D or 4D volume"),
     "two channels": (lambda f: _save(f / "x.nii.gz", np.random.default_rng(0).random((9, 9, 9, 2))), "2 channels"),
-    "mixed slices": (lambda f: tifffile.imwrite(save_slices(f) / "p_3.tif", np.ones((5, 5), "u1")), "slices of one"),
+    "mixed slices": (lambda f: tifffile.imwrite(save_slices(f) / "p_3.tif", np.ones((5, 5), "u1")), "slices of a"),
     "four colours": (lambda f: _write_rgba(f), "holds 4 channels"),
     "text called DICOM": (lambda f: (f / "x.dcm").write_text("scan"), "holds no DICOM image"),
 }

@@ -130,7 +130,7 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "trains elsewhere": (edit("train.yaml", lambda c: c.update(ckpt_dir="runs")), "brainseg label install"),
     "handlers by number": (
         edit("multi_gpu_train.yaml", lambda c: c.update({"train::handlers::0::_disabled_": True})),
-        "counts handlers",
+        "numbers the handlers",
     ),
     "detection in its name": (lambda b: b.rename(b.parent / "tumor_detection"), "makes it a detection task"),
     "space in its name": (lambda b: b.rename(b.parent / "a b"), "rename the folder"),
