@@ -54,7 +54,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated NIfTI": (lambda f: _cut(save_flair(draw_phantom(), f / "x.nii.gz")), "cannot be read"),
     "truncated slice": (lambda f: _cut(save_slices(f, grey=True) / "p_3.tif"), "p_3.tif: cannot be read"),
     "text called NIfTI": (lambda f: (f / "x.nii").write_text("scan"), "cannot be read"),
-    "mask as image": (lambda f: _save(f / "x.nii.gz", draw_phantom().mask.astype(np.uint8)), "as a mask has"),
+    "mask as image": (lambda f: _save(f / "x.nii.gz", draw_phantom().mask.astype(np.uint8)), "like a mask"),
     "NaN": (lambda f: _save(f / "x.nii.gz", np.full((9, 9, 9), np.nan)), "NaN or infinite"),
     "constant": (lambda f: _save(f / "x.nii.gz", np.full((9, 9, 9), 7.0)), "has the value 7 everywhere"),
     "no slices": (lambda f: _save(f / "x.nii.gz", np.zeros((9, 9, 0))), "not a 3D or 4D volume"),

@@ -69,7 +69,7 @@ def rename_key(content: dict, old: str, new: str) -> None:
 
 BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "renamed inference": (lambda b: (b / "configs/inference.yaml").rename(b / "configs/inference.yml"), "rename infer"),
-    "no training": (lambda b: (b / "configs/train.yaml").unlink(), "train.yaml: not there"),
+    "no training": (lambda b: (b / "configs/train.yaml").unlink(), "train.yaml: is missing"),
     "broken YAML": (lambda b: (b / "configs/train.yaml").write_text("a: [1"), "train.yaml: cannot be read"),
     "broken metadata": (
         lambda b: (b / "configs/metadata.json").write_text("{"),
