@@ -49,7 +49,7 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
 
     from monai_brainseg.prediction.inputs import join_sequences
     from monai_brainseg.prediction.options import Options, load_model
-    from monai_brainseg.prediction.predict import segment_case
+    from monai_brainseg.prediction.studies import segment_case
     from monai_brainseg.runs.processors import read_peak_memory
 
     options = Options(arguments.bundle, checkpoints=(arguments.checkpoint,), tta=tta, device=arguments.device)

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.volumes import Volume, read_nifti
-from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
+from monai_brainseg.prediction.segmenters import Segmenter, load_bundle
 from monai_brainseg.runs.bundle_folders import find_bundle
 from monai_brainseg.scoring.metrics import count_slices, dice, pool
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from monai_brainseg.data.screens import find_turn
+from monai_brainseg.data.case_voxels import do_each
+from monai_brainseg.data.display_axes import find_turn
 from monai_brainseg.data.splits import Datalist, Item, write_datalist
-from monai_brainseg.data.studies import do_each
 from monai_brainseg.data.volumes import Volume, hash_images, read_nifti, write_nifti
 
 # Folds of the derived folder.

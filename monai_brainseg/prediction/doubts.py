@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monai_brainseg.data.display_axes import turn_spacing, turn_to_screen
 from monai_brainseg.data.heads import find_head
-from monai_brainseg.data.screens import turn_spacing, turn_to_screen
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
 

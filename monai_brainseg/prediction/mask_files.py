@@ -17,7 +17,7 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.files import unwritable, write_whole
 from monai_brainseg.prediction.dicom_masks import write_segmentation
 from monai_brainseg.prediction.mask_records import read_record
-from monai_brainseg.prediction.montages import draw_montage
+from monai_brainseg.prediction.previews import draw_montage
 
 # NIfTI fields for free text, which may name the patient.
 _TEXTS = ("descrip", "aux_file", "db_name", "intent_name", "data_type")

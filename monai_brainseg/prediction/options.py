@@ -13,7 +13,7 @@ import torch
 from brainseg_unet_scripts.precision import Amp, describe_precision, name_precision, select_device, select_precision
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
+from monai_brainseg.prediction.segmenters import Segmenter, load_bundle
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.recipes import read_trained, select_inference
 from monai_brainseg.weights.provenance import describe_checkpoint

@@ -1,4 +1,4 @@
-"""Studies in, masks out, in one call: what ``brainseg predict`` does, for Python."""
+"""``segment``: the call from Python and from ``brainseg predict`` that finds studies and segments them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.inputs import find_studies, join_sequences
 from monai_brainseg.prediction.mask_records import read_record
 from monai_brainseg.prediction.options import Options
-from monai_brainseg.prediction.predict import predict
+from monai_brainseg.prediction.studies import predict
 
 _FEW = 5  # failures that the error names
 

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from monai_brainseg.data.splits import Item, select_items
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import make_folder, write_json, write_whole
+from monai_brainseg.reporting.example_pictures import Overlay, choose_examples, draw_overlay
 from monai_brainseg.reporting.learning_curves import read_training_run
-from monai_brainseg.reporting.overlays import Overlay, choose_examples, draw_overlay
 from monai_brainseg.reporting.report import Evidence, make_report
 from monai_brainseg.scoring.intervals import DRAWS
 from monai_brainseg.scoring.operating_points import ChosenPoints, check_unused, choose_points, read_points

@@ -13,7 +13,7 @@ import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from monai_brainseg.scoring.summary_text import count_patients, show, span
+from monai_brainseg.scoring.summary_text import count_patients, show, span, state_headline
 
 # Text of a chart stays text, in the reader's font, and equal figures are equal files. WebP is a tenth as large as PNG
 # here.
@@ -68,4 +68,5 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {"show": show, "span": span, "count_patients": count_patients, "hash_script": _hash_script}
+_TEMPLATES.filters |= {"show": show, "span": span, "count_patients": count_patients}
+_TEMPLATES.filters |= {"state_headline": state_headline, "hash_script": _hash_script}

@@ -11,8 +11,8 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from monai_brainseg.reporting.curves import draw_learning, draw_thresholds
+from monai_brainseg.reporting.example_pictures import MAP, Overlay
 from monai_brainseg.reporting.learning_curves import TrainingRun
-from monai_brainseg.reporting.overlays import MAP, Overlay
 from monai_brainseg.reporting.pages import Table, render_page
 from monai_brainseg.reporting.slice_pictures import HEAT
 from monai_brainseg.scoring.summary_text import describe_point, list_figures, list_scores, show, span

@@ -16,7 +16,7 @@ import psutil
 from monai_brainseg.data.splits import Item
 from monai_brainseg.errors import InputError
 from monai_brainseg.findings import ERROR, NOTE, WARNING, Finding
-from monai_brainseg.runs.memory import GIB, count_bytes
+from monai_brainseg.runs.slice_sizes import GIB, count_bytes
 
 # What a run writes besides its masks: weights, optimiser state and TensorBoard of the U-Net bundle are 0.3 GB.
 _DISK_LEAST, _DISK_ENOUGH = 64 * 2**20, GIB

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ckpt_export
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
-from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.prediction.segmenters import load_network
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle, own_scripts
 from monai_brainseg.runs.recipes import read_trained, select_inference
 from monai_brainseg.serving.model_zoo import write_archive

@@ -24,7 +24,7 @@ from monai.bundle import ConfigParser, ckpt_export, create_workflow, verify_net_
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.findings import ERROR, Finding, sum_up
-from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.prediction.segmenters import load_network
 from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.weights.checkpoints import SEEN, read_checkpoint

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from monai_brainseg import __version__
+from monai_brainseg.data.case_voxels import examine_each
 from monai_brainseg.data.cases import Found, find_prepared
 from monai_brainseg.data.layouts import find_cases
 from monai_brainseg.data.prepare import check_reading
 from monai_brainseg.data.splits import Item, read_datalist
-from monai_brainseg.data.studies import examine_each
 from monai_brainseg.files import make_folder, write_json, write_whole
 from monai_brainseg.survey.figures import Survey, describe_survey, make_rows, summarise_survey
 from monai_brainseg.survey.findings import REMEDIES, find_problems, name_part

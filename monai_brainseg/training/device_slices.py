@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.runs.memory import GIB, count_bytes
+from monai_brainseg.runs.slice_sizes import GIB, count_bytes
 
 logger = logging.getLogger(__name__)
 

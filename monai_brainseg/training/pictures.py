@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap
 from monai.visualize import blend_images
 from PIL import Image, ImageDraw
 
-from monai_brainseg.data.screens import find_fullest, turn_to_screen
+from monai_brainseg.data.display_axes import find_fullest, turn_to_screen
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.scoring.metrics import count_slices, dice, pool
 

@@ -18,7 +18,7 @@ from support.fixed_bundles import draw_phantom, read_mask, save_flair, save_weig
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.prediction.segmenters import load_network
 from monai_brainseg.runs.commands import Command
 from monai_brainseg.runs.config_checks import check_command
 from monai_brainseg.runs.recipes import read_recipe

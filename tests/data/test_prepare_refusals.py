@@ -15,9 +15,9 @@ import tifffile
 from support.published_sets import FEW, Make, cut, list_items, make_brats, make_tree, read_all
 
 from monai_brainseg.cli.main import main
+from monai_brainseg.data.case_voxels import Study, examine_case
 from monai_brainseg.data.cases import Case
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.studies import Study, examine_case
 from monai_brainseg.errors import InputError
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from monai_brainseg.data.case_voxels import read_images
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.naming import SEQUENCES, parse_naming
-from monai_brainseg.data.studies import read_images
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.groupings import NO_IMAGES, find_word
 from monai_brainseg.prediction.inputs import find_studies, join_sequences

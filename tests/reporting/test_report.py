@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_score, recall_score
-from support.evaluated_phantoms import evaluate, read_results, write_predictions
+from support.evaluated_phantoms import evaluate, write_predictions
+from support.html_pages import read_results
 
 from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.data.volumes import read_nifti

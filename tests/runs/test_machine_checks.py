@@ -12,7 +12,7 @@ import pytest
 from support.bundle_runs import BUNDLE
 
 from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.doctor.checks import examine
+from monai_brainseg.doctor.examination import examine
 from monai_brainseg.findings import ERROR
 from monai_brainseg.runs import machine_checks
 from monai_brainseg.runs.machine_checks import (

@@ -17,7 +17,7 @@ from support.bundle_runs import CONFIGS
 from support.fixed_bundles import BRIGHT, bright_state, make_bundle
 
 from monai_brainseg.doctor.bundle_checks import check_bundle, read_settings
-from monai_brainseg.doctor.checks import Examination, _estimate
+from monai_brainseg.doctor.examination import Examination, _estimate
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.machine_checks import Load

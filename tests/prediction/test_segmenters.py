@@ -24,11 +24,11 @@ from support.fixed_bundles import (
     save_weights,
 )
 
+from monai_brainseg.data.case_voxels import find_own
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.studies import find_own
 from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.segmenting import Segmenter, answer_once, load_bundle
+from monai_brainseg.prediction.segmenters import Segmenter, answer_once, load_bundle
 
 CPU = torch.device("cpu")
 ORIENTATIONS = [

@@ -8,6 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from monai.transforms import LoadImage
+from nibabel.filebasedimages import ImageFileError
 
 from monai_brainseg.errors import InputError
 
@@ -26,7 +27,7 @@ def count_bytes(item: Mapping[str, Any]) -> int:
     is_nifti = str(file).endswith((".nii", ".nii.gz"))
     try:
         shape = nib.load(file).shape if is_nifti else LoadImage(image_only=True)(file).shape
-    except (OSError, RuntimeError, nib.filebasedimages.ImageFileError) as error:
+    except (OSError, RuntimeError, ImageFileError) as error:
         raise InputError(file, f"cannot be read ({' '.join(str(error).split())[:100]})", "write it again") from error
     if len(shape) not in (3, 4) or len(shape) == 4 and shape[3] not in (1, 3):
         values = "x".join(map(str, shape))

@@ -1,4 +1,4 @@
-"""Any study in, a mask on its own grid out: what ``brainseg predict`` does."""
+"""Each study of those that were found becomes a mask on its own grid, with a preview and a record."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from brainseg_unet_scripts.precision import name_precision
 from tqdm import tqdm
 
+from monai_brainseg.data.case_voxels import find_own, read_images
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.studies import find_own, read_images
 from monai_brainseg.data.volumes import hash_images
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.confidence import measure_confidence, measure_entropy

@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from monai_brainseg.data.case_voxels import examine_case, read_images, read_label
 from monai_brainseg.data.cases import Case
 from monai_brainseg.data.layouts import find_cases
-from monai_brainseg.data.studies import examine_case, read_images, read_label
 from monai_brainseg.errors import InputError
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from monai_brainseg.data.screens import find_fullest, measure_aspect, turn_to_screen
+from monai_brainseg.data.display_axes import find_fullest, measure_aspect, turn_to_screen
 from monai_brainseg.data.splits import Item
 from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError

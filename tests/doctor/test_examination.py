@@ -19,7 +19,7 @@ from support.bundle_runs import BUNDLE
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.doctor.bundle_checks import check_bundle, check_overlays
-from monai_brainseg.doctor.checks import examine
+from monai_brainseg.doctor.examination import examine
 from monai_brainseg.findings import ERROR, NOTE
 
 

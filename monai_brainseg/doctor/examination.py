@@ -131,7 +131,7 @@ def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], loa
     """Add the time and memory of a training, from one small step of the bundle's network, if that is safe to build."""
     from monai_brainseg.runs import machine_checks
     from monai_brainseg.runs.commands import load_config
-    from monai_brainseg.runs.memory import GIB
+    from monai_brainseg.runs.slice_sizes import GIB
     from monai_brainseg.runs.workloads import estimate_epoch, measure_workload
     from monai_brainseg.serving.plain_networks import make_network, read_network
 
