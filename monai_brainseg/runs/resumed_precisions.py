@@ -48,7 +48,9 @@ def resume_precision(amp: Amp, device: torch.device | str, output_dir: str, resu
     if is_native(recorded, device):
         logger.info("precision: %s (as %s was trained)", name, last)
     else:
-        slow = f"this {'GPU' if kind == 'cuda' else 'CPU'} emulates it, many times slower than float32; {_ANEW}"
+        slow = (
+            f"this {'GPU' if kind == 'cuda' else 'CPU'} emulates it, which is many times slower than float32; {_ANEW}"
+        )
         logger.warning("precision: %s (as %s was trained): %s", name, last, slow)
     return recorded
 

@@ -111,7 +111,7 @@ def test_tuning_begins_with_a_file_of_this_networks_weights_and_needs_no_imagene
     other = options | {"start_from": BUNDLE / "models/model.pt", "overwrite": True}
     done = run_without(*tune, **other)
     assert done.returncode == 1
-    assert "model.pt: weights of another network; encoder._conv_stem.weight" in done.stderr.splitlines()[-1]
+    assert "model.pt: holds weights of another network; encoder._conv_stem.weight" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

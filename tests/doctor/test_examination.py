@@ -153,7 +153,7 @@ def test_overlay_with_an_id_that_the_bundle_lacks_is_an_error(
 
 def test_bundle_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--bundle", "nowhere"]) == 1
-    assert "nowhere: no bundle" in capsys.readouterr().err
+    assert "nowhere: is not a bundle" in capsys.readouterr().err
 
 
 def test_data_is_compared_with_its_datalist(prepared_phantoms: Path, tmp_path: Path) -> None:

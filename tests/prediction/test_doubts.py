@@ -91,7 +91,7 @@ def test_a_known_spacing_is_never_changed() -> None:
 @pytest.mark.parametrize(
     ("voxels", "said"),
     [
-        (np.zeros((8, 8, 4), np.int16), "the value 0 all over"),
+        (np.zeros((8, 8, 4), np.int16), "the value 0 everywhere"),
         (np.random.default_rng(0).integers(0, 5, (8, 8, 4)), "only 5 different values"),
     ],
 )

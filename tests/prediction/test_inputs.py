@@ -47,7 +47,7 @@ def test_slices_are_ordered_by_number_and_masks_left_out(tmp_path: Path) -> None
     assert images(found.cases[0])["flair"] == ["p_1.tif", "p_2.tif", "p_10.tif"]
     assert names(found) == ["p"]
     assert [Path(file).name for file in found.left_out[NO_IMAGES]] == ["p_1_mask.tif"]
-    assert found.cases[0].notes == ("slice 3 is missing, 7 in all",)
+    assert found.cases[0].notes == ("slice 3 is missing; 7 missing in all",)
     assert found.cases[0].form == "slices"
 
 

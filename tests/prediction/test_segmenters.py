@@ -280,7 +280,7 @@ def test_out_of_memory_falls_back_to_smaller_batches_and_says_so(tmp_path: Path)
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "bundle", BRIGHT, bright_state())
     other = save_weights(tmp_path / "other.pt", torch.nn.Conv2d(3, 2, 3).state_dict())
-    with pytest.raises(InputError, match=r"other\.pt: weights of another network"):
+    with pytest.raises(InputError, match=r"other\.pt: holds weights of another network"):
         load_bundle(folder, [other], CPU, {})
     (tmp_path / "text.pt").write_text("weights")
     with pytest.raises(InputError, match=r"text\.pt: is not a checkpoint"):

@@ -48,7 +48,7 @@ def test_recorded_precision_wins_with_a_warning_where_it_is_emulated(
         assert resume_precision("auto", device, str(tmp_path), True) == recorded
     (message,) = caplog.messages
     assert message.startswith(f"precision: {str(recorded)[6:]} (as {tmp_path / 'last.pt'} was trained)")
-    assert ("emulates it, many times slower" in message) == warned
+    assert ("emulates it, which is many times slower" in message) == warned
 
 
 @pytest.mark.parametrize(

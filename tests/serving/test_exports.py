@@ -209,7 +209,7 @@ def test_zip_of_large_weights_is_refused_unless_they_are_listed_as_a_download(
             ["--bundle", "{}/empty", "--output", "{}/a.pt"],
             "no weights there; train them with `run training`, or name a file of",
         ),
-        (["--bundle", "nothing", "--format", "onnx", "--output", "{}/a.onnx"], "--bundle nothing: no bundle"),
+        (["--bundle", "nothing", "--format", "onnx", "--output", "{}/a.onnx"], "--bundle nothing: is not a bundle"),
         (["--format", "torchscript", "--output", "{}/a.pt"], "must end in .ts"),
         (["--format", "bundle", "--output", "{}"], "is a folder"),
         (["{}/other.pt", "--format", "torchscript", "--output", "{}/a.ts"], "weights of another network"),

@@ -144,7 +144,7 @@ def test_bundle_that_is_there_is_replaced_on_demand_only(app: Path, weights: Pat
 def test_copy_that_the_server_could_not_use_is_not_put_in(app: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pt"
     torch.save({"model": torch.nn.Conv2d(3, 2, 3).state_dict()}, other)
-    with pytest.raises(InputError, match=r"other\.pt: weights of another network"):
+    with pytest.raises(InputError, match=r"other\.pt: holds weights of another network"):
         install(app, ["brainseg_unet"], other)
     assert list((app / "model").iterdir()) == []
 

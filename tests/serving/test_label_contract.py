@@ -67,7 +67,7 @@ def rename_key(content: dict, old: str, new: str) -> None:
 
 BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "renamed inference": (lambda b: (b / "configs/inference.yaml").rename(b / "configs/inference.yml"), "rename infer"),
-    "no training": (lambda b: (b / "configs/train.yaml").unlink(), "train.yaml: not there"),
+    "no training": (lambda b: (b / "configs/train.yaml").unlink(), "train.yaml: is missing"),
     "broken YAML": (lambda b: (b / "configs/train.yaml").write_text("a: [1"), "train.yaml: cannot be read"),
     "broken metadata": (
         lambda b: (b / "configs/metadata.json").write_text("{"),
@@ -128,7 +128,7 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "trains elsewhere": (edit("train.yaml", lambda c: c.update(ckpt_dir="runs")), "brainseg label install"),
     "handlers by number": (
         edit("multi_gpu_train.yaml", lambda c: c.update({"train::handlers::0::_disabled_": True})),
-        "counts handlers",
+        "numbers the handlers",
     ),
     "detection in its name": (lambda b: b.rename(b.parent / "tumor_detection"), "makes it a detection task"),
     "space in its name": (lambda b: b.rename(b.parent / "a b"), "rename the folder"),

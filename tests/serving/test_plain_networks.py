@@ -99,7 +99,7 @@ def test_networks_with_plain_references_are_made(target: str) -> None:
     assert isinstance(make_network(definition), monai.networks.nets.UNet)
     with pytest.raises(InputError, match="'@two' is not an id"):
         read_network(config)
-    with pytest.raises(InputError, match="leads around"):
+    with pytest.raises(InputError, match="refers to itself"):
         read_network(config | {"two": "@two"})
 
 
