@@ -20,7 +20,7 @@ from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.runs.commands import load_config
-from monai_brainseg.runs.recipes import lay_over
+from monai_brainseg.runs.recipes import merge_overlay
 from monai_brainseg.weights.checkpoints import check_checkpoint, read_checkpoint
 from monai_brainseg.weights.ensembles import MeanNetwork
 
@@ -118,7 +118,7 @@ class Segmenter:
         while True:
             try:
                 batch = torch.as_tensor(image)[None].to(self.device)
-                return self.inferer(batch, lambda windows: answer_once(self.network, windows))[0]
+                return self.inferer(batch, lambda windows: predict_unique_windows(self.network, windows))[0]
             except torch.cuda.OutOfMemoryError as error:
                 if self.windows.sw_batch_size <= 1:
                     raise InputError(
@@ -131,7 +131,7 @@ class Segmenter:
                 self.notes.append(f"the GPU ran out of memory: batches were cut to {self.windows.sw_batch_size} slices")
 
 
-def answer_once(network: Callable[[torch.Tensor], torch.Tensor], windows: torch.Tensor) -> torch.Tensor:
+def predict_unique_windows(network: Callable[[torch.Tensor], torch.Tensor], windows: torch.Tensor) -> torch.Tensor:
     """Return a network's output for windows ``[batch, channel, x, y]``; those of a single value are computed once.
 
     Most are the air above the head; equal windows have equal outputs, so only the time changes.
@@ -171,7 +171,7 @@ def load_bundle(
         InputError: weights are missing or another network's, or the bundle lacks an id.
     """
     _silence_libraries()
-    parser = lay_over(load_config(bundle / _CONFIG), overlay or {})
+    parser = merge_overlay(load_config(bundle / _CONFIG), overlay or {})
     needed = ("network_def", "preprocessing", "inferer", "postprocessing", *(name.split("::")[0] for name in overrides))
     for name in needed:
         if name not in parser:
@@ -210,7 +210,7 @@ def load_network(
     Raises:
         InputError: weights are missing or another network's.
     """
-    parser = lay_over(load_config(bundle / _CONFIG), overlay or {})
+    parser = merge_overlay(load_config(bundle / _CONFIG), overlay or {})
     parser.update({"bundle_root": str(bundle)})
     with own_scripts(bundle):
         return _load_weights(parser.get_parsed_content("network_def"), checkpoints).eval()

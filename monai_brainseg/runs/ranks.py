@@ -69,7 +69,7 @@ def read_share() -> tuple[int, int]:
     return rank, processes
 
 
-def claim_last_word() -> bool:
+def claim_final_message() -> bool:
     """Return True to the first process that asks; it alone says why the run ends.
 
     They ask the store through which they found each other. It is torchrun's own and outlives every rank.
@@ -85,7 +85,7 @@ def claim_last_word() -> bool:
         return True
 
 
-def say_last_word(line: str) -> None:
+def write_final_message(line: str) -> None:
     """Print why a run ends, and leave it for the summary that torchrun prints after it."""
     # torch holds back sys.stderr while it reports an exception, and a signal may come in the middle of a write to it.
     os.write(2, f"{line}\n".encode())

@@ -141,7 +141,7 @@ def select_inference(recipe: Recipe) -> dict[str, Any]:
     return select_shared(recipe.content, load_config(inference))
 
 
-def lay_over(config: dict[str, Any], overlay: Mapping[str, Any]) -> ConfigParser:
+def merge_overlay(config: dict[str, Any], overlay: Mapping[str, Any]) -> ConfigParser:
     """Return a config with an overlay's ids merged in, as ``--config_file "['a.yaml','b.yaml']"`` does."""
     parser = ConfigParser(config)
     for name, value in overlay.items():
@@ -160,7 +160,7 @@ def select_shared(brought: Mapping[str, Any], config: Mapping[str, Any]) -> dict
 
 def count_parameters(recipe: Recipe) -> int:
     """Return how many numbers a recipe's network learns."""
-    config = lay_over(load_config(recipe.bundle / "configs" / "inference.yaml"), select_inference(recipe))
+    config = merge_overlay(load_config(recipe.bundle / "configs" / "inference.yaml"), select_inference(recipe))
     with own_scripts(recipe.bundle):
         return sum(parameter.numel() for parameter in config.get_parsed_content("network_def").parameters())
 

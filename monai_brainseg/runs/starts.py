@@ -38,7 +38,7 @@ from monai_brainseg.runs.commands import Command, read_command
 from monai_brainseg.runs.config_checks import check_command, check_targets, count_given
 from monai_brainseg.runs.machine_checks import check_start
 from monai_brainseg.runs.processors import choose_threads, keep_freed_memory
-from monai_brainseg.runs.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
+from monai_brainseg.runs.ranks import check_shares, claim_final_message, is_lost_peer, write_final_message
 from monai_brainseg.weights.checkpoints import check_checkpoint
 from monai_brainseg.weights.provenance import (
     RECORD,
@@ -117,20 +117,20 @@ def start_run(
         threading.excepthook = _leave_thread
         sys.excepthook = partial(_leave, run_id=command.run_id)
     except (InputError, BundleError, OSError) as error:
-        if claim_last_word():
-            say_last_word(f"{command.run_id}: {error}")
+        if claim_final_message():
+            write_final_message(f"{command.run_id}: {error}")
         sys.exit(1)
 
 
 def _leave(kind: type[BaseException], error: BaseException, trace: TracebackType | None, *, run_id: str) -> None:
     """End the process as ``sys.excepthook``: one line for what the user can correct, a traceback for a bug."""
-    if claim_last_word():
+    if claim_final_message():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it once another rank has ended without a message
         reason = explain(error)
         if reason is None:
             sys.__excepthook__(kind, error, trace)
             return
-        say_last_word(f"{run_id}: {reason}")
+        write_final_message(f"{run_id}: {reason}")
     # MONAI has tried a broken file with ITK, whose threads can abort an orderly exit with a line of their own.
     os._exit(1)
 

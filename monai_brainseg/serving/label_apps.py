@@ -16,7 +16,7 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.findings import sum_up
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.commands import load_config
-from monai_brainseg.runs.recipes import Recipe, lay_over, read_trained, select_inference
+from monai_brainseg.runs.recipes import Recipe, merge_overlay, read_trained, select_inference
 from monai_brainseg.serving.label_contract import check_contract, check_scripts
 from monai_brainseg.weights.checkpoints import read_checkpoint
 
@@ -108,8 +108,8 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Re
         weights = _copy_weights(source, copy, checkpoint)
         train = copy / "configs" / "train.yaml"
         if recipe is not None:
-            _lay_over_file(train, recipe.content)
-            _lay_over_file(copy / "configs" / "inference.yaml", select_inference(recipe))
+            _merge_file(train, recipe.content)
+            _merge_file(copy / "configs" / "inference.yaml", select_inference(recipe))
         train.write_text(adapt_config(train.read_text()))
         others = [each for each in target.parent.iterdir() if each.name != target.name and each != Path(folder)]
         if findings := [*check_contract(copy), *check_scripts(copy, others)]:
@@ -119,9 +119,9 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Re
         copy.rename(target)
 
 
-def _lay_over_file(file: Path, overlay: Mapping[str, Any]) -> None:
+def _merge_file(file: Path, overlay: Mapping[str, Any]) -> None:
     """Rewrite a config with an overlay; an id with one value keeps a line of its own, as ``adapt_config`` needs it."""
-    file.write_text(yaml.safe_dump(lay_over(load_config(file), overlay).get(), sort_keys=False, width=10**6))
+    file.write_text(yaml.safe_dump(merge_overlay(load_config(file), overlay).get(), sort_keys=False, width=10**6))
 
 
 def _copy_weights(source: Path, copy: Path, checkpoint: Path | None) -> Path:

@@ -25,7 +25,7 @@ from monai.handlers import EarlyStopHandler
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import clear_unfinished
-from monai_brainseg.runs.ranks import claim_last_word, say_last_word
+from monai_brainseg.runs.ranks import claim_final_message, write_final_message
 from monai_brainseg.weights.checkpoints import check_whole, write_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -254,9 +254,9 @@ def stop_on_signals(engine: Engine, last: Path) -> None:
         for name in ("SIGTERM", "SIGINT", "SIGCHLD"):  # Windows has no SIGCHLD
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: None)
-        if claim_last_word():
+        if claim_final_message():
             where = f"{last} holds the last complete one" if last.is_file() else "no epoch was complete yet"
-            say_last_word(
+            write_final_message(
                 f"stopped by {signal.Signals(number).name} in epoch {engine.state.epoch}: {where}; "
                 "the same command with --resume True continues"
             )

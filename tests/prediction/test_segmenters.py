@@ -28,7 +28,7 @@ from monai_brainseg.data.case_voxels import find_own
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.segmenters import Segmenter, answer_once, load_bundle
+from monai_brainseg.prediction.segmenters import Segmenter, load_bundle, predict_unique_windows
 
 CPU = torch.device("cpu")
 ORIENTATIONS = [
@@ -240,7 +240,7 @@ def test_windows_of_one_value_are_asked_for_once_and_answered_alike() -> None:
         answer: torch.Tensor = network(batch)
         return answer
 
-    torch.testing.assert_close(answer_once(count, windows), network(windows))
+    torch.testing.assert_close(predict_unique_windows(count, windows), network(windows))
     assert asked == [6]
 
 
