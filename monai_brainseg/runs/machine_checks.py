@@ -22,7 +22,7 @@ from monai_brainseg.runs.slice_sizes import GIB, count_bytes
 _DISK_LEAST, _DISK_ENOUGH = 64 * 2**20, GIB
 _CONTAINER = Path("/sys/fs/cgroup")
 _VALIDATION_BYTES = 3 * 2  # a cached voxel on the network's grid: three channels in float16; of the label 1 on its own
-# Libraries and one step of the U-Net bundle: 1.57 GiB of 68 patients less their 6 MB each (docs/results.md).
+# Libraries and one step of the U-Net bundle: 1.57 GiB of 68 patients less their 6 MB each.
 BASE_BYTES = 1.2 * GIB
 
 
