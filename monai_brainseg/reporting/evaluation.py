@@ -62,8 +62,8 @@ def evaluate(
     fold: int | None = None,
     tolerance: float = 2.0,
     seed: int = 0,
-    run: Path | None = None,
-    operating_points: Path | None = None,
+    run: str | Path | None = None,
+    operating_points: str | Path | None = None,
     allow_seen: bool = False,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -101,6 +101,7 @@ def evaluate(
             cannot be written.
     """
     datalist, predictions, output = Path(datalist), Path(predictions), Path(output)
+    run, operating_points = (Path(each) if each else None for each in (run, operating_points))
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance {tolerance}", "must be a distance of 0 or more")
     if seed < 0:
@@ -196,9 +197,8 @@ def _find_files(items: Sequence[Item], predictions: Path) -> list[Path]:
     masks = [find_predictions(item["patient"], predictions) for item in items]
     found = [file for files in masks if files[0].exists() for file in files if file.exists()]
     if not found:
-        raise InputError(
-            predictions, f"holds no prediction for any of {count_patients(len(items))}, such as {masks[0][0].name}"
-        )
+        what = f"holds no prediction for any of {count_patients(len(items))}, such as {masks[0][0].name}"
+        raise InputError(predictions, what, "name the folder that holds them")
     return found
 
 

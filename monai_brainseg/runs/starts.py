@@ -94,7 +94,7 @@ def start_run(
     choose_threads(None if fresh else _read_threads(Path(output_dir)))
     try:
         config = check_command(command)
-        check_targets(config, command.config_files[0])
+        check_targets(command.config_files)
         _refuse_to_replace(Path(output_dir), fresh, overwrite)
         given = count_given(config)
         if given is None:

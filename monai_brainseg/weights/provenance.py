@@ -154,7 +154,7 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
         return {"state": "seen", "note": note, "patients": both}
     if namesakes:
         return _call_unknown(
-            f"{_name_some(namesakes, items)} have the name of a patient that the weights were trained or selected on,  "
+            f"{_name_some(namesakes, items)} have the name of a patient that the weights were trained or selected on, "
             "but other images; if it is the same person, this is not a score of unseen people"
         )
     if not all("hash" in item for item in items):
