@@ -18,6 +18,7 @@ from tqdm import tqdm
 from monai_brainseg.data.splits import Item, select_items
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import make_folder, write_json, write_whole
+from monai_brainseg.records import list_versions
 from monai_brainseg.reporting.example_pictures import Overlay, choose_examples, draw_overlay
 from monai_brainseg.reporting.learning_curves import read_training_run
 from monai_brainseg.reporting.report import Evidence, make_report
@@ -26,7 +27,7 @@ from monai_brainseg.scoring.operating_points import ChosenPoints, check_unused, 
 from monai_brainseg.scoring.patients import OVERLAPS, PatientScores, find_predictions, score_patient
 from monai_brainseg.scoring.summaries import summarise
 from monai_brainseg.scoring.summary_text import count_patients
-from monai_brainseg.weights.provenance import judge, list_versions, read_seen
+from monai_brainseg.weights.provenance import judge, read_seen
 
 RULES = {
     "average": "per-patient figures: every patient counts once; whole volume, original grid, no smoothing",
