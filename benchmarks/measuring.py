@@ -45,8 +45,8 @@ def describe_machine() -> dict[str, Any]:
     """Return the machine and the versions, as a record has them."""
     import torch
 
+    from monai_brainseg.records import list_versions
     from monai_brainseg.runs.processors import list_cores
-    from monai_brainseg.weights.provenance import list_versions
 
     return {
         "processor": platform.processor() or platform.machine(),

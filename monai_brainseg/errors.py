@@ -27,7 +27,12 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         """Return the whole line."""
-        return f"{self.where}: {self.what}" + (f"; {self.remedy}" if self.remedy else "")
+        return join_parts(self.where, self.what, self.remedy)
+
+
+def join_parts(where: object, what: object, remedy: object) -> str:
+    """Return one line of an error or a finding: ``where: what; remedy``, without the last part if it is empty."""
+    return f"{where}: {what}" + (f"; {remedy}" if remedy else "")
 
 
 def _make_line(part: object) -> str:

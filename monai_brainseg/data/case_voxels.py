@@ -26,7 +26,7 @@ _THREADS = 2
 # MONAI takes any string of a datalist for a path if a file or folder beside the datalist has that name.
 _RESERVED = {"imagestr", "imagests", "labelstr", "labelsts", "dataset.json", "datalist.json"}
 _SPACINGS, _EXTENT = (0.02, 50.0), 2000.0  # in mm, from a microscope to a whole body
-_OTHER_GRID = "all files of a case must share one grid: resample them, or leave the patient out (--skip-bad)"
+_OTHER_GRID = "all files of a case must share one grid: resample them"
 
 
 @dataclass(frozen=True)

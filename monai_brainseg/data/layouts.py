@@ -116,11 +116,11 @@ def _make_slice_case(patient: str, folder: Path, slices: Iterable[re.Match[str]]
         kind[number] = file
     for number in sorted(images.keys() ^ masks.keys()):
         file, other = (images[number], "mask") if number in images else (masks[number], "image")
-        raise InputError(file, f"has no {other} beside it", "add it, or leave the patient out (--skip-bad)")
+        raise InputError(file, f"has no {other} beside it", "add it")
     numbers = sorted(images)
     for expected, number in enumerate(numbers, start=min(numbers[0], 1)):
         if number != expected:
-            raise InputError(folder, f"slice {expected} of {patient} is missing", "add it or use --skip-bad")
+            raise InputError(folder, f"slice {expected} of {patient} is missing", "add it")
     stack = tuple(images[number] for number in numbers)
     return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), CHANNELS)
 
@@ -204,7 +204,7 @@ def _collect(layout: str, entries: Iterable[Entry], channels: Mapping[str, int] 
 
 def _make_volume_case(patient: str, files: Mapping[str, Sequence[Path]], channels: Mapping[str, int]) -> Case:
     if not files:
-        raise InputError(patient, "has no sequence that the networks use", "leave the patient out (--skip-bad)")
+        raise InputError(patient, "has no sequence that the networks use", "add one")
     for role, several in files.items():
         if len(several) > 1:
             raise InputError(several[1], f"is a second {role} of {patient} beside {several[0]}", "rename or remove one")
@@ -212,7 +212,7 @@ def _make_volume_case(patient: str, files: Mapping[str, Sequence[Path]], channel
     for missing, present in {"image": images, "mask": "label" in files, "FLAIR": "flair" in files}.items():
         if not present:
             some = next(iter(files.values()))[0]
-            raise InputError(some, f"{patient} has no {missing}", "add it, or leave the patient out (--skip-bad)")
+            raise InputError(some, f"{patient} has no {missing}", "add it")
     return _make_case(patient, images, tuple(files["label"]), channels)
 
 

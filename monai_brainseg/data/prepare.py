@@ -101,6 +101,8 @@ def check_reading(layout: str, tumor_labels: Collection[int]) -> None:
     """Refuse an unknown layout, and labels that cannot be tumour."""
     if layout not in ("auto", *LAYOUTS):
         raise InputError(f"--layout {layout}", "is not a known layout", f"choose auto, {', '.join(LAYOUTS)}")
+    if isinstance(tumor_labels, str) or not all(isinstance(label, int) for label in tumor_labels):
+        raise InputError(f"--tumor-labels {tumor_labels}", "must be whole numbers", "give [1, 4], for example")
     if any(label < 1 for label in tumor_labels):
         raise InputError(f"--tumor-labels {min(tumor_labels)}", "0 is background", "name labels above 0")
 
@@ -157,7 +159,7 @@ def _put_in_place(unfinished: Path, output: Path) -> None:
 def _examine(found: Found, tumor_labels: Collection[int], skip_bad: bool) -> list[Study]:
     """Read every case; a bad one raises its error, or with ``skip_bad`` is added to ``found.bad``."""
     if found.bad and not skip_bad:
-        raise found.bad[min(found.bad)]
+        raise _offer_to_skip(found.bad[min(found.bad)])
     studies: list[Study] = []
     with closing(examine_each(found.cases, partial(examine_case, tumor_labels=tumor_labels))) as results:
         for case, result in results:
@@ -166,11 +168,17 @@ def _examine(found: Found, tumor_labels: Collection[int], skip_bad: bool) -> lis
             elif skip_bad:
                 found.bad[case.patient] = result
             else:
-                raise result
+                raise _offer_to_skip(result)
     if not studies:
         first = found.bad[min(found.bad)]
         raise InputError(first.where, f"{first.what} (none of {len(found.bad)} patients can be used)", first.remedy)
     return studies
+
+
+def _offer_to_skip(error: InputError) -> InputError:
+    return InputError(
+        error.where, error.what, f"{error.remedy}, or leave bad patients out with --skip-bad".lstrip(", ")
+    )
 
 
 def _split(studies: Sequence[Study], seed: int, test_share: float, folds: int) -> dict[str, int | None]:

@@ -78,7 +78,7 @@ def read_slices(files: Sequence[Path]) -> np.ndarray:
             raise InputError(
                 file,
                 f"is {_describe(array)}, but {files[0].name} is {_describe(slices[0])}",
-                "slices of a patient have one size and type: export them again, or leave the patient out (--skip-bad)",
+                "slices of a patient have one size and type: export them again",
             )
     stacked = np.stack(slices)
     return np.ascontiguousarray(stacked.transpose(2, 1, 0, *range(3, stacked.ndim)))
@@ -170,7 +170,7 @@ def _hash_voxels(voxels: np.ndarray) -> bytes:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    remedy = "download or export it again, or leave the patient out (--skip-bad)"
+    remedy = "download or export it again"
     return InputError(path, f"cannot be read ({reason[:160]})", remedy)
 
 

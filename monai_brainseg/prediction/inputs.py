@@ -47,7 +47,7 @@ def find_studies(
         leave_out: a folder that may be inside an input, such as that of the masks.
 
     Raises:
-        InputError: an input is missing, or there is no study among them.
+        InputError: an input is missing, there is no study among them, or an option is for inputs that are not there.
     """
     found = Found()
     loose: list[Path] = []
@@ -61,6 +61,10 @@ def find_studies(
         else:
             loose += list_files(path) if path.is_dir() else [path]
     files = _sort_forms(dict.fromkeys(_leave_out(loose, leave_out)), found)
+    if fold is not None and not any((path / "datalist.json").is_file() for path in inputs):
+        raise InputError(f"--fold {fold}", "only a prepared folder has folds", "leave it out")
+    if series is not None and not files["dicom"]:
+        raise InputError(f"--series {series}", "only DICOM files have a series", "leave it out")
     patterns = parse_naming(naming, required=("flair",)) if naming else None
     add_slices(found, files["slices"])
     (add_named(found, files["nifti"], patterns) if patterns else add_volumes(found, files["nifti"]))

@@ -15,7 +15,8 @@ from brainseg_unet_scripts.records import list_weights
 from filelock import FileLock
 
 from monai_brainseg.files import unwritable, write_json
-from monai_brainseg.weights.provenance import RECORD, describe_machine, list_versions
+from monai_brainseg.records import describe_machine, list_versions
+from monai_brainseg.weights.provenance import RECORD
 
 _FOLDER, _FAILED = "records", "records/failed"
 _PACKAGES = ("monai", "torch", "numpy", "nibabel", "itk")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from brainseg_unet_scripts.errors import BundleError
 from brainseg_unet_scripts.precision import Amp, describe_precision, name_precision, select_device, select_precision
 
 from monai_brainseg.errors import InputError
@@ -74,11 +75,14 @@ def load_model(options: Options) -> Model:
     """Load the bundle and the weights that the options name.
 
     Raises:
-        InputError: weights, bundle or device cannot be used.
+        InputError: weights, bundle, device or an option of the bundle cannot be used.
     """
     (bundle, overlay), device = _find_network(options), choose_device(options.device)
     files = options.checkpoints or (bundle / "models" / "model.pt",)
-    segmenter = load_bundle(bundle, files, device, _choose_overrides(options), overlay)
+    try:
+        segmenter = load_bundle(bundle, files, device, _choose_overrides(options), overlay)
+    except BundleError as error:
+        raise InputError(error.where, error.what, error.remedy) from error
     checkpoints = [describe_checkpoint(file) for file in files]
     settings = {
         "bundle": bundle.resolve().name,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def segment(
     Raises:
         InputError: there is no study, an input or option cannot be used, or some studies failed; the others are done.
     """
+    chosen = _read_options(options)
     roles = {role: Path(path) for role, path in (("flair", flair), ("pre", pre), ("post", post)) if path is not None}
     paths = [Path(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     if bool(paths) == bool(flair) or (roles and flair is None):
@@ -74,10 +76,24 @@ def segment(
         found = find_studies(paths, naming=naming, part=part, fold=fold, series=series, leave_out=Path(output))
     for reason, files in found.left_out.items():
         say(f"left out: {len(files)} files that {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}")
-    bad = predict(found, Path(output), Options(**options), command, say)
+    bad = predict(found, Path(output), chosen, command, say)
     if bad:
         raise _sum_up(bad, len(found.cases) + len(found.bad), Path(output))
     return {case.patient: read_record(Path(output), case.patient) for case in found.cases}
+
+
+def _read_options(options: Mapping[str, Any]) -> Options:
+    """Return the options; of checkpoints, one path is enough, and a path may be a text.
+
+    Raises:
+        InputError: there is no such option.
+    """
+    known = [field.name for field in fields(Options)]
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError(f"segment(): {unknown[0]}", "unknown option", f"the options are {', '.join(known)}")
+    files = options.get("checkpoints", ())
+    paths = tuple(map(Path, [files] if isinstance(files, (str, Path)) else files))
+    return Options(**{**options, "checkpoints": paths})
 
 
 def _sum_up(bad: dict[str, str], count: int, output: Path) -> InputError:

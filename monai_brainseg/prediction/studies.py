@@ -144,8 +144,7 @@ def _describe(record: Mapping[str, Any]) -> list[str]:
 def _explain(case: Case, error: Exception) -> str:
     """Return in one line why a study failed."""
     if isinstance(error, InputError):
-        # Only `brainseg prepare` can be told to skip; here a bad study is left out anyway.
-        return str(error).replace(" (--skip-bad)", "")
+        return str(error)
     file = case.images["flair"][0]
     if isinstance(error, MemoryError):
         return f"{file}: does not fit into memory; close other programs, or use a larger machine"

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from monai_brainseg.data.splits import Item, select_items
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import make_folder, write_json, write_whole
+from monai_brainseg.records import list_versions
 from monai_brainseg.reporting.example_pictures import Overlay, choose_examples, draw_overlay
 from monai_brainseg.reporting.learning_curves import read_training_run
 from monai_brainseg.reporting.report import Evidence, make_report
@@ -26,7 +27,7 @@ from monai_brainseg.scoring.operating_points import ChosenPoints, check_unused, 
 from monai_brainseg.scoring.patients import OVERLAPS, PatientScores, find_predictions, score_patient
 from monai_brainseg.scoring.summaries import summarise
 from monai_brainseg.scoring.summary_text import count_patients
-from monai_brainseg.weights.provenance import judge, list_versions, read_seen
+from monai_brainseg.weights.provenance import judge, read_seen
 
 RULES = {
     "average": "per-patient figures: every patient counts once; whole volume, original grid, no smoothing",
@@ -62,8 +63,8 @@ def evaluate(
     fold: int | None = None,
     tolerance: float = 2.0,
     seed: int = 0,
-    run: Path | None = None,
-    operating_points: Path | None = None,
+    run: str | Path | None = None,
+    operating_points: str | Path | None = None,
     allow_seen: bool = False,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -101,6 +102,7 @@ def evaluate(
             cannot be written.
     """
     datalist, predictions, output = Path(datalist), Path(predictions), Path(output)
+    run, operating_points = (Path(each) if each else None for each in (run, operating_points))
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance {tolerance}", "must be a distance of 0 or more")
     if seed < 0:
@@ -196,9 +198,8 @@ def _find_files(items: Sequence[Item], predictions: Path) -> list[Path]:
     masks = [find_predictions(item["patient"], predictions) for item in items]
     found = [file for files in masks if files[0].exists() for file in files if file.exists()]
     if not found:
-        raise InputError(
-            predictions, f"holds no prediction for any of {count_patients(len(items))}, such as {masks[0][0].name}"
-        )
+        what = f"holds no prediction for any of {count_patients(len(items))}, such as {masks[0][0].name}"
+        raise InputError(predictions, what, "name the folder that holds them")
     return found
 
 

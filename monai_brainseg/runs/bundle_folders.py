@@ -57,8 +57,8 @@ def own_scripts(bundle: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (reason := _find_refusal(error)) is not None:
-            raise BundleError(reason) from error
+        if (refusal := _find_refusal(error)) is not None:
+            raise BundleError(*refusal) from error
         raise
     finally:
         sys.path.remove(path)
@@ -80,10 +80,10 @@ def _take_out(packages: set[str]) -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def _find_refusal(error: BaseException | None) -> str | None:
-    """Return the text of a ``BundleError`` among an error's causes; each copy of a bundle has its own class."""
+def _find_refusal(error: BaseException | None) -> tuple[str, ...] | None:
+    """Return where, what and remedy of a bundle's refusal among an error's causes; each copy has a class of its own."""
     while error is not None:
         if type(error).__name__ == BundleError.__name__:
-            return str(error)
+            return tuple(map(str, error.args))
         error = error.__cause__ or error.__context__
     return None

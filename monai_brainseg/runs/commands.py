@@ -64,7 +64,8 @@ def read_command(argv: Sequence[str]) -> Command | None:
 def require_base(base: str) -> None:
     """End the process in one line if a run names an overlay without its base config.
 
-    The first item of such an overlay's ``initialize`` calls it; in any other process it does nothing.
+    The first items of such an overlay's ``initialize`` and of its run call it, because a base config that comes after
+    the overlay replaces ``initialize``. In any other process it does nothing.
 
     Args:
         base: name of the file that has to come before, in the overlay's folder.
@@ -73,7 +74,8 @@ def require_base(base: str) -> None:
     if command is None or Path(command.config_files[0]).name == base:
         return
     overlay = Path(command.config_files[0])
-    files = ",".join(f"'{file}'" for file in (overlay.with_name(base), *command.config_files))
+    others = [file for file in command.config_files if Path(file).name != base]
+    files = ",".join(f"'{file}'" for file in (overlay.with_name(base), *others))
     print(f'{command.run_id}: {overlay}: is an overlay on {base}; give --config_file "[{files}]"', file=sys.stderr)
     sys.exit(1)
 

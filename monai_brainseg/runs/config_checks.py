@@ -50,7 +50,7 @@ def check_command(command: Command) -> ConfigParser:
             raise InputError(file, "no such config file")
         brought = load_config(Path(file))
         if number:
-            _check_base(file, brought.get(BASED_ON, []), command.config_files[:number])
+            _check_base(file, list_bases(Path(file), brought), command.config_files[:number])
             _check_overlay(file, brought, config, {*training, *MONAI_IDS, command.run_id, BASED_ON})
         for name, value in brought.items():
             try:
@@ -67,6 +67,18 @@ def check_command(command: Command) -> ConfigParser:
     _check_loss(config.get("loss_name", None), config)
     _check_halvings(config.get("patch_size", None), config)
     return config
+
+
+def list_bases(file: Path, content: Mapping[str, Any]) -> list[str]:
+    """Return the names of the overlays that an overlay is based on.
+
+    Raises:
+        InputError: ``based_on`` is not a list of names.
+    """
+    bases = content.get(BASED_ON, [])
+    if not isinstance(bases, list) or not all(isinstance(base, str) and base for base in bases):
+        raise InputError(file, f"{BASED_ON} must be a list of names", f"write {BASED_ON}: [unet], for example")
+    return bases
 
 
 def _check_base(file: str, bases: Sequence[str], before: Sequence[str]) -> None:
@@ -111,19 +123,21 @@ def count_given(config: ConfigParser) -> tuple[int, int] | None:
     return (len(training), len(validation)) if isinstance(training, list) and isinstance(validation, list) else None
 
 
-def check_targets(config: ConfigParser, file: str) -> None:
-    """Refuse a config that names missing Python of this package: a run of an earlier version wrote it.
+def check_targets(files: Sequence[str]) -> None:
+    """Refuse a config that names missing Python of this package; nothing of it is instantiated.
 
     Args:
-        config: as read; nothing of it is instantiated.
-        file: that it was read from.
+        files: configs. The ``config.yaml`` of a run that does so is of an earlier version.
 
     Raises:
-        InputError: names the first missing object.
+        InputError: names the file and the first missing object.
     """
-    for target in _list_targets(config.get()):
-        if target.partition(".")[0] in _OURS and locate(target) is None:
-            raise InputError(file, f"{EARLIER} ({target} does not exist)")
+    for file in files:
+        for target in _list_targets(load_config(Path(file))):
+            if target.partition(".")[0] in _OURS and locate(target) is None:
+                if Path(file).name == "config.yaml":
+                    raise InputError(file, f"{EARLIER} ({target} does not exist)")
+                raise InputError(file, f"names {target}, which does not exist", "correct the name")
 
 
 def _list_targets(value: Any) -> Iterator[str]:
@@ -136,7 +150,7 @@ def _list_targets(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from _list_targets(each)
-    elif isinstance(value, str) and value.startswith("$import "):
+    elif isinstance(value, str) and value.startswith(("$import ", "$from ")):
         yield value.split()[1]
 
 

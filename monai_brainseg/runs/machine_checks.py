@@ -155,7 +155,7 @@ def describe(output_dir: Path) -> str:
     """Return one line about the machine."""
     import torch
 
-    from monai_brainseg.weights.provenance import describe_machine
+    from monai_brainseg.records import describe_machine
 
     free, total = find_memory()
     place = next(parent for parent in (output_dir.absolute(), *output_dir.absolute().parents) if parent.exists())

@@ -16,7 +16,7 @@ from monai.bundle.utils import merge_kv
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle, own_scripts
 from monai_brainseg.runs.commands import Command, load_config
-from monai_brainseg.runs.config_checks import BASED_ON, MONAI_IDS, check_command
+from monai_brainseg.runs.config_checks import BASED_ON, MONAI_IDS, check_command, list_bases
 
 # Recipes of the current folder, of this checkout and of the package; of the last two, overlays too.
 _FOLDERS = (
@@ -97,10 +97,23 @@ def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
     return recipe
 
 
-def list_files(file: Path) -> tuple[Path, ...]:
-    """Return an overlay after those that it is based on, each once."""
-    bases = load_config(file).get(BASED_ON, [])
-    found = [each for base in bases for each in list_files(_find_file(base, near=file.parent))]
+def list_files(file: Path, above: tuple[Path, ...] = ()) -> tuple[Path, ...]:
+    """Return an overlay after those that it is based on, each once.
+
+    Args:
+        file: of the overlay.
+        above: overlays that are based on it.
+
+    Raises:
+        InputError: ``based_on`` is not a list of names, or leads back to an overlay that is based on it.
+    """
+    above = (*above, file.resolve())
+    found: list[Path] = []
+    for base in list_bases(file, load_config(file)):
+        other = _find_file(base, near=file.parent)
+        if other.resolve() in above:
+            raise InputError(file, f"is based on {base}, which is based on it", f"remove {base} from {BASED_ON}")
+        found += list_files(other, above)
     return (*dict.fromkeys(found), file)
 
 

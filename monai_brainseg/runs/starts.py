@@ -34,19 +34,14 @@ from monai_brainseg.data.splits import read_datalist, select_items
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.findings import ERROR
+from monai_brainseg.records import describe_machine, list_versions
 from monai_brainseg.runs.commands import Command, read_command
 from monai_brainseg.runs.config_checks import check_command, check_targets, count_given
 from monai_brainseg.runs.machine_checks import check_start
 from monai_brainseg.runs.processors import choose_threads, keep_freed_memory
 from monai_brainseg.runs.ranks import check_shares, claim_final_message, is_lost_peer, write_final_message
 from monai_brainseg.weights.checkpoints import check_checkpoint
-from monai_brainseg.weights.provenance import (
-    RECORD,
-    describe_checkpoint,
-    describe_machine,
-    judge,
-    list_versions,
-)
+from monai_brainseg.weights.provenance import RECORD, describe_checkpoint, judge
 
 # Errors of a write on a full disk, over a quota and at a limit; TensorBoard's names no file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -94,7 +89,7 @@ def start_run(
     choose_threads(None if fresh else _read_threads(Path(output_dir)))
     try:
         config = check_command(command)
-        check_targets(config, command.config_files[0])
+        check_targets(command.config_files)
         _refuse_to_replace(Path(output_dir), fresh, overwrite)
         given = count_given(config)
         if given is None:

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from brainseg_unet_scripts.records import RECORD, describe_weights
 
-from monai_brainseg import __version__
 from monai_brainseg.errors import InputError
 from monai_brainseg.weights.checkpoints import read_checkpoint
 
@@ -67,27 +62,6 @@ def find_namesakes(items: Iterable[Mapping[str, Any]], seen: Collection[str]) ->
     Such a case is another scan of a person, or another person: many data sets have names like ``case_001``.
     """
     return [str(i["patient"]) for i in items if _hash_person(i) in seen and _hash_images(i) not in seen]
-
-
-def describe_machine() -> str:
-    """Return what a record says of the machine: its processors and its GPU."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{platform.machine()}, {os.cpu_count()} processors, {gpu}"
-
-
-def list_versions(*packages: str) -> dict[str, str]:
-    """Return the versions that a record names: this package's and those of others, "unknown" if not found.
-
-    This package may be a source tree that nobody installed, and a package that a run does not need may be missing.
-    """
-    return {"monai-brainseg": __version__, **{package: _find_version(package) for package in packages}}
-
-
-def _find_version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
@@ -154,7 +128,7 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
         return {"state": "seen", "note": note, "patients": both}
     if namesakes:
         return _call_unknown(
-            f"{_name_some(namesakes, items)} have the name of a patient that the weights were trained or selected on,  "
+            f"{_name_some(namesakes, items)} have the name of a patient that the weights were trained or selected on, "
             "but other images; if it is the same person, this is not a score of unseen people"
         )
     if not all("hash" in item for item in items):

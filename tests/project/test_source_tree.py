@@ -17,7 +17,7 @@ from support.bundle_runs import BUNDLE, NARROW
 from monai_brainseg import __version__
 from monai_brainseg.cli.main import main
 from monai_brainseg.doctor.examination import examine
-from monai_brainseg.weights.provenance import list_versions
+from monai_brainseg.records import list_versions
 
 # Python runs it before anything else, in every process that inherits PYTHONPATH.
 HIDE = """

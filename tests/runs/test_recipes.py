@@ -118,3 +118,21 @@ def test_without_a_folder_of_recipes_a_line_says_where_they_are(
     assert str(raised.value) == (
         "unet: no such recipe; named recipes are in the repository's configs; name the path of a YAML file"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("based_on: [a]", "is based on a, which is based on it"),
+        ("based_on: [b]", "is based on a, which is based on it"),
+        ("based_on: 3", "must be a list of names"),
+        ("based_on: unet", "must be a list of names"),
+        ("based_on:", "must be a list of names"),
+        ("based_on: [{x: 1}]", "must be a list of names"),
+    ],
+)
+def test_what_a_recipe_is_based_on_is_a_list_of_others(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(content)
+    (tmp_path / "b.yaml").write_text("based_on: [a]")
+    with pytest.raises(InputError, match=said):
+        recipes.read_recipe(str(tmp_path / "a.yaml"))

@@ -38,9 +38,11 @@ def test_the_last_line_says_what_is_wrong_and_the_run_fails(
 
 
 @pytest.mark.slow
-def test_evaluate_yaml_alone_ends_in_one_line_that_shows_the_right_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [["evaluate.yaml"], ["evaluate.yaml", "inference.yaml"]])
+def test_evaluate_yaml_alone_or_first_ends_in_one_line_that_shows_the_right_command(names: list[str]) -> None:
     evaluate = CONFIGS / "evaluate.yaml"
-    command = [sys.executable, "-m", "monai.bundle", "run", "evaluating", "--config_file", str(evaluate)]
+    configs = str([str(CONFIGS / name) for name in names])
+    command = [sys.executable, "-m", "monai.bundle", "run", "evaluating", "--config_file", configs]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     files = f"['{CONFIGS / 'inference.yaml'}','{evaluate}']"

@@ -45,9 +45,7 @@ def list_cases(
     try:
         items = [item for name in parts for item in load_decathlon_datalist(datalist, data_list_key=name)]
     except ValueError as error:
-        raise BundleError(
-            f"{datalist}: {' '.join(str(error).split())}; give --dataset_dir, or another --part"
-        ) from error
+        raise BundleError(datalist, " ".join(str(error).split()), "give --dataset_dir, or another --part") from error
     items = [item for item in items if fold is None or item.get("fold", fold) == fold]
     items = [item for item in items if except_fold is None or item.get("fold") != except_fold]
     return items if sequences is None else [{**item, "image": _choose(item["image"], sequences)} for item in items]
@@ -80,7 +78,7 @@ def find_cases(dataset_dir: str, datalist: str, part: str = "test") -> list[dict
     for case, count in Counter(_NUMBERED.sub("", name) for name in names if _NUMBERED.search(name)).items():
         if count not in (1, 3):
             found = f"{count} files; a case is _0000 (pre), _0001 (FLAIR) and _0002 (post), or one file"
-            raise BundleError(f"{folder / case}_000*.nii: {found}")
+            raise BundleError(f"{folder / case}_000*.nii", found)
     cases: dict[str, list[str]] = {}
     for name in names:
         cases.setdefault(_ENDING.sub("", name), []).append(name)
@@ -99,6 +97,6 @@ def check_cases(cases: Sequence[Any], dataset_dir: str) -> None:
         BundleError: there is no such folder, or no case in it.
     """
     if not cases and not Path(dataset_dir).is_dir():
-        raise BundleError(f"{dataset_dir}: no such folder; name one with --dataset_dir")
+        raise BundleError(dataset_dir, "no such folder", "name one with --dataset_dir")
     if not cases:
-        raise BundleError(f"{dataset_dir}: holds no .nii or .nii.gz file and no datalist.json with cases")
+        raise BundleError(dataset_dir, "holds no .nii or .nii.gz file and no datalist.json with cases")

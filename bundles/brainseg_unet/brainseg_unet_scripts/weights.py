@@ -10,6 +10,11 @@ import torch
 
 from brainseg_unet_scripts.errors import BundleError
 
+_REMEDY = (
+    "train them with `python -m monai.bundle run training` and the bundle's train.yaml, name a file with --checkpoint, "
+    "or, in another folder than the repository, give --bundle_root"
+)
+
 
 def read_weights(checkpoint: str) -> dict[str, Any]:
     """Return ``{"model": state dict, "seen": hashes of patients or None}``; nothing in the file is executed.
@@ -21,18 +26,15 @@ def read_weights(checkpoint: str) -> dict[str, Any]:
         BundleError: the file is missing, or holds no weights.
     """
     if not Path(checkpoint).is_file():
-        raise BundleError(
-            f"{checkpoint}: no weights there; train them with `python -m monai.bundle run training` and the bundle's "
-            "train.yaml, or name a file with --checkpoint"
-        )
+        raise BundleError(checkpoint, "no weights there", _REMEDY)
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
         weights = content.get("model", content)
         if all(isinstance(value, torch.Tensor) for value in weights.values()):
             return {"model": weights, "seen": content.get("seen")}
     except Exception as error:  # torch raises a dozen kinds
-        raise BundleError(f"{checkpoint}: is not a file of weights ({type(error).__name__}); name another") from error
-    raise BundleError(f"{checkpoint}: is not a file of weights; name another with --checkpoint")
+        raise BundleError(checkpoint, f"is not a file of weights ({type(error).__name__})", "name another") from error
+    raise BundleError(checkpoint, "is not a file of weights", "name another with --checkpoint")
 
 
 def find_difference(weights: Mapping[str, torch.Tensor], network: torch.nn.Module) -> str | None:
@@ -51,4 +53,4 @@ def check_weights(weights: Mapping[str, torch.Tensor], network: torch.nn.Module,
         BundleError: names the file and the first parameter that differs.
     """
     if difference := find_difference(weights, network):
-        raise BundleError(f"{checkpoint}: holds weights of another network; {difference}")
+        raise BundleError(checkpoint, "holds weights of another network", difference)
