@@ -90,7 +90,7 @@ def test_network_that_the_weights_do_not_fit_ends_a_training_in_one_line(
     options = QUICK | {"network_def::in_channels": 1}
     done = run("training", "train.yaml", prepared_phantoms, tmp_path, OVERLAY, **options)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].endswith("in_channels 3; set pretrained to false")
+    assert done.stderr.strip().splitlines()[-1].endswith("in_channels 3, not 2 and 1; set pretrained to false")
     assert "Traceback" not in done.stderr
 
 

@@ -72,7 +72,7 @@ class EfficientNetLite0Encoder(EfficientNet, BaseEncoder):
         if pretrained and (spatial_dims, in_channels) != (2, 3):
             raise BundleError(
                 "pretrained",
-                f"true with spatial_dims {spatial_dims} and in_channels {in_channels}; ImageNet's weights need 2 and 3",
+                f"true, but ImageNet's weights need spatial_dims 2 and in_channels 3, not {spatial_dims} and {in_channels}",
                 "set pretrained to false",
             )
         super().__init__(list(_BLOCKS), spatial_dims, in_channels)
