@@ -71,8 +71,8 @@ class EfficientNetLite0Encoder(EfficientNet, BaseEncoder):
     def __init__(self, spatial_dims: int, in_channels: int, pretrained: bool) -> None:
         if pretrained and (spatial_dims, in_channels) != (2, 3):
             raise BundleError(
-                "pretrained",
-                f"true, but ImageNet's weights need spatial_dims 2 and in_channels 3, not {spatial_dims} and {in_channels}",
+                "pretrained True",
+                f"ImageNet's weights need spatial_dims 2 and in_channels 3, not {spatial_dims} and {in_channels}",
                 "set pretrained to false",
             )
         super().__init__(list(_BLOCKS), spatial_dims, in_channels)
