@@ -4,7 +4,7 @@
 #   make test      the fast tests, in some 8 minutes
 #   make test-slow the tests that train networks or run for long
 #   make test-gpu  the tests that need a CUDA device (first install the CUDA build of PyTorch into .venv)
-#   make test-label  tests against a real MONAI Label server, in an environment of its own
+#   make test-label  tests with a real MONAI Label server, in its own environment
 PYTHON ?= python3
 BIN = .venv/bin
 DEMO = demo
@@ -42,7 +42,8 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two or more processes of one thread each: libraries that share cores with several threads each wait for one another.
+# Two or more processes of one thread each: libraries with several threads each, on the same cores, wait for one
+# another.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test: .venv/installed-dev

@@ -1,4 +1,4 @@
-"""What three corrected patients of a site are worth on its others, by training on a MONAI Label server.
+"""How much three corrected patients of a site improve its others, by training on a MONAI Label server.
 
     brainseg label install --app apps/monaibundle --checkpoint WEIGHTS
     monailabel start_server ...          (as that prints it, on an empty folder of studies)
@@ -7,7 +7,8 @@
 WEIGHTS should never have seen the site. Over HTTP, with the client that 3D Slicer uses: uploads the site's patients of
 the training part of a prepared folder (the test part is left alone), scores the server's masks of all but the first
 three, saves the truth as the corrected labels of those three, trains, and scores the others again. With
-``--corrected-site`` the three come from another site, which tells a site's worth from that of mere further training.
+``--corrected-site`` the three come from another site, which separates the effect of the site from that of more
+training.
 Runs in the server's environment (docs/monai-label.md).
 """
 

@@ -1,6 +1,6 @@
 """What the programs in this folder share: the source tree that they measure, the machine, programs run to their end.
 
-Importing it puts the source tree that it lies in first on the path of this program and of all that it starts, so that
+Importing it puts its own source tree first on the path of this program and of all that it starts, so that
 nothing has to be installed. It imports nothing heavy by itself, as some programs here time imports.
 """
 
@@ -42,11 +42,11 @@ def synchronize(device: torch.device) -> None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what a record says of the machine and of the versions."""
+    """Return the machine and the versions, as a record has them."""
     import torch
 
+    from monai_brainseg.records import list_versions
     from monai_brainseg.runs.processors import list_cores
-    from monai_brainseg.weights.provenance import list_versions
 
     return {
         "processor": platform.processor() or platform.machine(),

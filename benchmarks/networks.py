@@ -3,8 +3,8 @@
     python benchmarks/networks.py --output networks.json
 
 Slices a second of forward, loss, backward and optimiser on random slices of the bundle's size, in the precision and
-memory layout that its training uses. All take turns in each repeat; ratios are of medians. How good a network is, this
-does not tell: docs/experiments.md does for those that were trained.
+memory layout that its training uses. All take turns in each repeat; ratios are of medians. This does not tell how good
+a network is; docs/experiments.md does, for those that were trained.
 
 Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one.
 """

@@ -2,9 +2,10 @@
 
     python benchmarks/predict.py --checkpoint runs/brainseg_unet/models/model.pt --output predict.json
 
-Makes a synthetic head of 240x240x155 voxels of 1 mm, as NIfTI, and segments it by the command's own code in processes
-of their own: FLAIR alone, all three sequences, and these with --tta. Start-up (imports, weights) is timed apart. A
-share is the time inside the network's forward of the time that one study takes, from reading it to its last file.
+Makes a synthetic head of 240x240x155 voxels of 1 mm, as NIfTI, and segments it with the command's own code, each kind
+in a process of its
+own: FLAIR alone, all three sequences, and these with --tta. Start-up (imports, weights) is timed apart. A share is the
+network's forward time divided by the time of one study, from reading it to its last file.
 
 Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one.
 """
@@ -48,7 +49,7 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
 
     from monai_brainseg.prediction.inputs import join_sequences
     from monai_brainseg.prediction.options import Options, load_model
-    from monai_brainseg.prediction.predict import segment_case
+    from monai_brainseg.prediction.studies import segment_case
     from monai_brainseg.runs.processors import read_peak_memory
 
     options = Options(arguments.bundle, checkpoints=(arguments.checkpoint,), tta=tta, device=arguments.device)

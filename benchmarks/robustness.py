@@ -2,10 +2,11 @@
 
     python benchmarks/robustness.py data/lgg --fold 0 --checkpoint MODEL --output robustness.json
 
-Changes each image of the patients of one fold, on whom the weights must not have been trained, in one way at a time by
-MONAI's transforms, segments it as `brainseg predict` does, and scores the mask against the truth, which is changed
-alike where the change is of place or size. Effects are means over patients against the unchanged images, with a 95 %
-interval by 2000 bootstrap draws of patients. Every change is drawn from one seed, alike for all patients.
+Changes each image of the patients of one fold, on which the weights must not have been trained, in one way at a time by
+MONAI's transforms, segments it as `brainseg predict` does, and scores the mask against the truth, which is changed in
+the same way if the change is of place or
+size. Effects are means over patients against the unchanged images, with a 95 %
+interval by 2000 bootstrap draws of patients. Every change is drawn from one seed, the same for all patients.
 
 Run it in the root of the source tree, which need not be installed; the network runs on a GPU if there is one.
 """
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.volumes import Volume, read_nifti
-from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
+from monai_brainseg.prediction.segmenters import Segmenter, load_bundle
 from monai_brainseg.runs.bundle_folders import find_bundle
 from monai_brainseg.scoring.metrics import count_slices, dice, pool
 
@@ -61,7 +62,7 @@ def draw(transform: mt.RandomizableTransform) -> Change:
 
 
 def crop_to_head(stack: torch.Tensor) -> torch.Tensor:
-    """Cut away all slices, rows and columns that hold the background alone, as preprocessing for nnU-Net does."""
+    """Cut away all slices, rows and columns that hold only background, as preprocessing for nnU-Net does."""
     return torch.as_tensor(mt.CropForeground(select_fn=lambda image: image > 0, channel_indices=1)(stack))
 
 

@@ -3,10 +3,10 @@
     python benchmarks/scale.py --patients 10 100 1000 --work runs/scale --output scale.json
 
 Makes synthetic patients and runs each command as a user does, in a process of its own, whose peak is the largest
-resident set of it or any of its children. Results are written after each command; called again, what is measured is
-left alone, also after a stop, so that numbers of patients can be added. ``exponent`` compares two numbers in a row: 1
-is time in proportion to patients, 0 is the same time for all. Training keeps `cache_num` volumes in memory, 300 by
-default, and so its memory grows up to that.
+resident set of it or any of its children. Results are written after each command; if it is run again, also after a
+stop, it keeps what is measured, so numbers of patients can be added. ``exponent`` compares two numbers in a row: 1
+is time in proportion to patients, 0 is the same time for all. Training keeps up to `cache_num` volumes in memory, 300
+by default, so its memory grows up to that number.
 
 Run it in the root of the source tree, which need not be installed; it takes a GPU if there is one.
 """
@@ -53,7 +53,7 @@ def measure_training(folder: Path) -> dict[str, float]:
 
 
 def measure_predict(folder: Path) -> dict[str, float]:
-    """Segment every patient by the weights that ship."""
+    """Segment every patient with the bundle's weights."""
     shutil.rmtree(folder / "masks", ignore_errors=True)
     words = [*BRAINSEG, "predict", folder / "data", "--part", "all", "--output", folder / "masks"]
     return run_program(words, folder / "predict.log")

@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/throughput.py --processes 1 2 --studies 40 --output throughput.json
 
 Segments the same synthetic studies by `torchrun --nproc_per_node=N -m monai_brainseg predict`, each number of processes
-in turn and several times over, and takes off the time of the same command when nothing is left to do, which is that of
-starting. The peak is the largest resident set of any one process; measured with half the studies too, so that one that
-grows with them shows. ``scaling`` is the rate by N processes, by N times that of one: 1 is perfect. Give every process
-a core of its own, or the figure says nothing.
+in turn and several times over, and subtracts the time of the same command when nothing is left to do, which is that of
+starting. The peak is the largest resident set of any one process; it is measured with half the studies too, to show
+whether it grows with
+them. ``scaling`` is the rate of N processes divided by N times that of one: 1 is perfect. Give every process
+a core of its own, or the figure means nothing.
 
 Run it in the root of the source tree, which need not be installed; it takes GPUs, shared in turn, if there are any.
 """
@@ -56,7 +57,7 @@ def measure(studies: Path, processes: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure in turn, so that what else the machine does falls on all alike."""
+    """Measure in turn, so that other load of the machine affects all equally."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--studies", type=int, default=40)

@@ -6,7 +6,7 @@
 
 The first two measure images per second, in turn in one run, of
 
-- the bare step: forward, loss, backward and optimiser on tensors that lie on the device, of the shape and precision
+- the bare step: forward, loss, backward and optimiser on tensors that are on the device, of the shape and precision
   that the training uses;
 - the captured step, with a GPU alone: slices drawn from a set on the device, turned and scaled, forward, loss, backward
   and optimiser, all of it one CUDA graph that is replayed, so that nothing waits for Python;
@@ -14,7 +14,7 @@ The first two measure images per second, in turn in one run, of
   (validation is not: it has no part in images per second);
 - stock: the same training as stock MONAI does it, benchmarks/stock_train.yaml.
 
-A recipe is laid under all four, so that all train the same network. Ratios are of medians. With a GPU, its memory is
+All four use the recipe, so that all train the same network. Ratios are of medians. With a GPU, its memory is
 the peak of what torch held, and its utilisation what nvidia-smi says: the share of time with a kernel at work.
 
 The third trains ours with the recipe, and stock MONAI without it, until a validation reaches that mean Dice, and gives
@@ -51,7 +51,7 @@ Figures = dict[str, float]
 
 
 def measure_alone(measure: Callable[..., Figures], *arguments: Any) -> Figures:
-    """Call a function in a process of its own, so that nothing it leaves on the device is there later."""
+    """Call a function in a process of its own, so that it leaves nothing on the device."""
     with ProcessPoolExecutor(1, get_context("spawn")) as alone:
         return alone.submit(measure, *arguments).result()
 
@@ -111,7 +111,7 @@ def measure_time_to_dice(configs: list[str], dataset: Path, fold: int, dice: flo
 
 
 def compare_speeds(arguments: argparse.Namespace, recipe: list[str]) -> dict[str, Any]:
-    """Measure in turn, so that what else the machine does falls on all alike."""
+    """Measure in turn, so that other load of the machine affects all equally."""
     ours, stock = [TRAIN, *recipe], [TRAIN, *recipe, STOCK]
     measured: dict[str, list[Figures]] = {"bare_step": [], "ours": [], "stock": []}
     no_graph = None if torch.cuda.is_available() else NO_GRAPH
@@ -121,7 +121,7 @@ def compare_speeds(arguments: argparse.Namespace, recipe: list[str]) -> dict[str
             try:
                 figures = measure_alone(measure_captured_step, ours, arguments.steps)
                 measured.setdefault("captured_step", []).append(figures)
-            except Exception as error:  # whatever a network, a loss or an optimiser does that no graph can hold
+            except Exception as error:  # any error of a network, loss or optimiser that a graph cannot hold
                 no_graph = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         for name, configs in (("ours", ours), ("stock", stock)):
             measured[name].append(

@@ -87,7 +87,7 @@ def time_steps(step: Callable[[], None], count: int, training: Training) -> dict
 def measure_bare_step(
     configs: Sequence[str], steps: int, overrides: Mapping[str, Any] | None = None, compiled: bool = False
 ) -> dict[str, float]:
-    """Time the bare step, on one batch that lies on the device.
+    """Time the bare step, on one batch that is on the device.
 
     Args:
         configs: of a training.
@@ -113,7 +113,7 @@ def measure_captured_step(configs: Sequence[str], steps: int) -> dict[str, float
         configs: of a training.
         steps: that are measured.
     """
-    # Within a graph, weights in 16 bit must be made anew in each step, and the optimiser's numbers lie on the device.
+    # Within a graph, weights in 16 bit must be made anew in each step, and the optimiser's numbers are on the device.
     torch.set_autocast_cache_enabled(False)
     rate = "$torch.tensor(float(@learning_rate), device=@device)"
     training = read_training(configs, {"optimizer::capturable": True, "optimizer::lr": rate})

@@ -1,4 +1,4 @@
-"""What share of time a GPU is at work, as nvidia-smi says it."""
+"""The share of time in which a GPU is at work, from nvidia-smi."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def follow_gpu(file: Path) -> Iterator[None]:
 
 
 def read_utilisation(file: Path, since: float, until: float) -> dict[str, float]:
-    """Return ``gpu_utilisation``, the mean share between two wall times; nothing where nobody could tell.
+    """Return ``gpu_utilisation``, the mean share between two wall times; nothing if it is unknown.
 
     Args:
         file: that ``follow_gpu`` wrote.

@@ -6,15 +6,15 @@ import re
 
 
 class InputError(ValueError):
-    """Something given to us cannot be used; it says where, what is wrong, and the remedy, in one line.
+    """Something that the user gave cannot be used: where, what is wrong, and the remedy, in one line.
 
-    The command line turns it into that one line and a non-zero exit; under ``python -m monai.bundle run`` it is the
+    The command line prints that line with a non-zero exit code; under ``python -m monai.bundle run`` it is the
     last line. Any other exception is a bug of ours.
 
     Attributes:
         where: file, option, id or patient.
         what: what is wrong there.
-        remedy: what to do about it; empty where ``what`` says it already.
+        remedy: what to do about it; empty if ``what`` says it already.
 
     Example::
 
@@ -27,9 +27,14 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         """Return the whole line."""
-        return f"{self.where}: {self.what}" + (f"; {self.remedy}" if self.remedy else "")
+        return join_parts(self.where, self.what, self.remedy)
+
+
+def join_parts(where: object, what: object, remedy: object) -> str:
+    """Return one line of an error or a finding: ``where: what; remedy``, without the last part if it is empty."""
+    return f"{where}: {what}" + (f"; {remedy}" if remedy else "")
 
 
 def _make_line(part: object) -> str:
-    """Return a text without line breaks and what else a terminal acts on, which the name of a file may hold."""
+    """Return a text without line breaks and other control characters, which a file's name may hold."""
     return re.sub(r"[\x00-\x1f\x7f]+", " ", str(part))

@@ -1,4 +1,4 @@
-"""Files: listed, and written so that each is whole or not there."""
+"""Listing files, and writing them so that each is complete or not there."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def _refuse_folder(error: OSError) -> None:
 def write_beside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; when the block ends well, it becomes ``path`` in one step.
 
-    The temporary name starts with a dot and ends as ``path`` does, for writers that go by the ending. Missing
+    The temporary name starts with a dot and ends as ``path`` does, for writers that choose the format by the
+    ending. Missing
     folders are made. When the block fails, nothing is left.
 
     Example::
@@ -75,13 +76,13 @@ def write_json(path: Path, content: Any) -> None:
 
     Raises:
         InputError: the folder cannot be written or the disk is full.
-        ValueError: a number is not finite, for which JSON has no word.
+        ValueError: a number is not finite, which JSON cannot hold.
     """
     write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii"))
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, if need be, before the work and not after it, and try whether it can be written to.
+    """Make a folder if it is missing, and test before the work that it can be written to.
 
     Raises:
         InputError: it cannot.
@@ -97,11 +98,11 @@ def make_folder(folder: Path) -> None:
 def unwritable(path: Path, error: OSError) -> InputError:
     """Return the error that says why ``path`` could not be written and what to do."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = "free space or choose another disk" if full else "choose a folder that you may write to"
+    remedy = "free some disk space, or choose another disk" if full else "choose a folder that you may write to"
     return InputError(path, f"cannot be written ({error.strerror or error})", remedy)
 
 
 def clear_unfinished() -> None:
-    """Remove what this process is writing, for one that has to end at once, inside a block of ``write_beside``."""
+    """Remove what this process is writing inside ``write_beside``, because it has to end at once."""
     for path in _unfinished:
         path.unlink(missing_ok=True)

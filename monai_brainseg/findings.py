@@ -1,19 +1,19 @@
-"""What a check found: how grave it is, where, what, and the remedy, in one line."""
+"""What a check found: how serious it is, where, what, and the remedy, in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from monai_brainseg.errors import InputError
+from monai_brainseg.errors import InputError, join_parts
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check has to say.
+    """One result of a check.
 
     Attributes:
         level: ``ERROR`` (a run would fail or be wrong), ``WARNING`` (it may) or ``NOTE`` (worth knowing).
@@ -28,22 +28,28 @@ class Finding:
     remedy: str
 
     def __str__(self) -> str:
-        return " ".join(f"{self.level}: {self.where}: {self.what}; {self.remedy}".split())
+        return " ".join(f"{self.level}: {join_parts(self.where, self.what, self.remedy)}".split())
 
     def as_error(self) -> InputError:
-        """Return what ends a command because of it."""
+        """Return the error that ends a command because of it."""
         return InputError(self.where, self.what, self.remedy)
 
 
 def sum_up(findings: Sequence[Finding], places: Mapping[Path, Path]) -> InputError:
-    """Return one error that says all findings about a copy, with the names of what was copied.
+    """Return one error with all findings about a copy, which names the files that were copied.
 
     Args:
         findings: one or more.
-        places: for paths within the copy, what they are copies of; the longer ones first.
+        places: the originals of paths within the copy; the longer paths first.
     """
-    first, *others = findings
-    lines = [str(first.where), "; ".join([first.what, first.remedy, *map(str, others)])]
+    named = [replace(each, where=_name_original(each.where, places)) for each in findings]
+    first, *others = named
+    return InputError(first.where, "; ".join(filter(None, [first.what, first.remedy, *map(str, others)])))
+
+
+def _name_original(where: str | Path, places: Mapping[Path, Path]) -> str | Path:
+    """Return the file that a file within a copy is a copy of."""
     for copy, original in places.items():
-        lines = [line.replace(str(copy), str(original)) for line in lines]
-    return InputError(*lines)
+        if Path(where).is_relative_to(copy):
+            return original / Path(where).relative_to(copy)
+    return where

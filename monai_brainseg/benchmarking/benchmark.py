@@ -29,18 +29,18 @@ from monai_brainseg.weights.checkpoints import write_checkpoint
 
 
 def carry_out(plan: Plan, budget: float | None = None, processes: int | None = None) -> dict[str, str]:
-    """Do all that is left of a benchmark; what is done already is skipped.
+    """Do everything that is missing in a benchmark; what is done already is skipped.
 
     Args:
         plan: the benchmark.
         budget: minutes after which each training is cut short.
-        processes: runs at the same time; None is one a GPU, or one.
+        processes: runs at the same time; None means one for each GPU, or one.
 
     Returns:
         what failed, run (or ensemble) to reason.
 
     Raises:
-        InputError: the output folder is of another benchmark, or one is at work in it.
+        InputError: the output folder is of another benchmark, or in use by one.
     """
     if budget is not None and not budget > 0 or processes is not None and processes < 1:
         raise InputError("--budget, --processes", "must be above 0")
@@ -61,7 +61,7 @@ def carry_out(plan: Plan, budget: float | None = None, processes: int | None = N
 
 
 def list_ensembles(plan: Plan) -> list[tuple[Path, list[Run]]]:
-    """Return the folder and the trained runs of the ensemble of each recipe and split; none where none is asked for."""
+    """Return the folder and the trained runs of the ensemble of each recipe and split; none without --ensemble."""
     ensembles = []
     for recipe, split in product(plan.recipes, plan.splits if plan.ensemble else ()):
         runs = [run for run in list_runs(plan) if (run.recipe, run.split) == (recipe, split) and run.weights.is_file()]
@@ -72,7 +72,7 @@ def list_ensembles(plan: Plan) -> list[tuple[Path, list[Run]]]:
 
 
 def check_identity(plan: Plan) -> None:
-    """Refuse an output folder whose runs were of other data or settings; recipes, folds and seeds may be added."""
+    """Refuse an output folder whose runs have other data or settings; recipes, folds and seeds may be added."""
     identity = {
         "data": hash_content([{**item, "image": 0, "label": 0} for item in plan.datalist["training"]]),
         **{f"bundle {recipe.bundle.resolve().name}": _hash_configs(recipe.bundle) for recipe in plan.recipes},
@@ -94,7 +94,7 @@ def _hash_configs(bundle: Path) -> str:
 def _do_runs(
     runs: Sequence[Run], running: Processes, budget: float | None, environments: Sequence[dict[str, str]]
 ) -> dict[str, str]:
-    """Do runs beside each other, each with an environment of its own; one that fails leaves the others alone."""
+    """Do several runs at a time, each with its own environment; a failed run does not stop the others."""
     free: queue.Queue[dict[str, str]] = queue.Queue()
     for environment in environments:
         free.put(environment)

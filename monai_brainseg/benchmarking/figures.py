@@ -1,7 +1,7 @@
 """The figures of a benchmark: scores of several networks on the same patients, and paired differences of them.
 
-A patient's score is its mean over the networks that scored it (one for each seed); patients, then, are what intervals
-and tests are over. So an interval holds the chance of which patients there are, not that of the training.
+A patient's score is its mean over the networks that scored it (one for each seed); intervals and tests are then over
+patients. So an interval covers the choice of patients, but not the variation between trainings.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def read_scores(key: tuple[int, int], folder: Path) -> Scores:
 
 
 def average(networks: Sequence[Scores], score: str) -> dict[str, float]:
-    """Return each patient's mean score over the networks that scored it; those where it is undefined are left out."""
+    """Return each patient's mean score over the networks that scored it; undefined scores are left out."""
     values: dict[str, list[float]] = {}
     for network in networks:
         for patient, row in network.rows.items():
@@ -60,7 +60,7 @@ def average(networks: Sequence[Scores], score: str) -> dict[str, float]:
 
 
 def pair_networks(one: Sequence[Scores], other: Sequence[Scores]) -> tuple[list[Scores], list[Scores]]:
-    """Keep networks of the same fold and seed, and of these the patients whom both scored."""
+    """Keep networks of the same fold and seed, and of these the patients that both scored."""
     others = {network.key: network for network in other}
     pairs = [(network, others[network.key]) for network in one if network.key in others]
     return [left.keep(right.rows) for left, right in pairs], [right.keep(left.rows) for left, right in pairs]
@@ -107,7 +107,7 @@ def compare(one: Mapping[str, float], other: Mapping[str, float], people: Mappin
         people: the person of each patient; they are drawn for the interval.
 
     Returns:
-        ``people`` and ``difference``; where the patients are the same also ``p``, None where no pair differs.
+        ``people`` and ``difference``; where the patients are the same also ``p``, None if no pair differs.
     """
     patients = sorted({*one, *other})
     sample = draw_patients([people[patient] for patient in patients], np.random.default_rng(_SEED))

@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def slices(self) -> dict[int, Path]:
-        """The folder of each fold's split by slice, where one is asked for."""
+        """The folder of each fold's split by slice, if a benchmark has one."""
         return {fold: self.output / "slices" / f"fold{fold}" for fold in self.folds if "slice" in self.splits}
 
 
@@ -69,7 +69,7 @@ def make_plan(
     final: bool = False,
     ensemble: bool = False,
 ) -> Plan:
-    """Check everything that can be before any long work.
+    """Check everything that can be checked before any long work.
 
     Args:
         dataset_dir: a folder that ``brainseg prepare`` wrote.
@@ -87,7 +87,7 @@ def make_plan(
         InputError: something cannot be done.
     """
     if ensemble and not final:
-        raise InputError("--ensemble", "is scored on the test part alone", "add --final")
+        raise InputError("--ensemble", "scores the test part only", "add --final")
     read = tuple(read_recipe(name, bundle) for name in recipes)
     for option, names in (("recipes", [recipe.name for recipe in read]), ("split", splits), ("seeds", seeds)):
         if not names or len(set(names)) < len(names):
@@ -95,7 +95,7 @@ def make_plan(
     if unknown := [split for split in splits if split not in SPLITS]:
         raise InputError(f"--split {unknown[0]}", f"must be {' or '.join(SPLITS)}, or both with a comma")
     if min(seeds) < 0 or epochs is not None and epochs < 1:
-        raise InputError("--seeds, --epochs", "a seed is 0 or more, and there is one epoch or more")
+        raise InputError("--seeds, --epochs", "a seed is 0 or more, and epochs are 1 or more")
     datalist = read_datalist(dataset_dir)
     chosen = _choose_folds(dataset_dir, datalist, folds)
     if final and not datalist["test"]:

@@ -1,8 +1,8 @@
-"""One run of a benchmark: a network trained on all folds but one, and scored on patients or slices it has not seen.
+"""One run of a benchmark: a network trained on all folds but one, and scored on what it has not seen.
 
 Everything a run does is a command of ``monai.bundle`` that can be repeated by hand: its words are the first line of its
-log. What is scored are the weights after the last epoch, never those of the best one: choosing an epoch by the fold
-that is then scored would flatter every score. Validation runs once, at the end, and nothing depends on it.
+log. The weights after the last epoch are scored, never those of the best one: choosing an epoch by the fold that is
+then scored would make every score too good. Validation runs once, at the end, and nothing depends on it.
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ class Run:
 
     @property
     def state(self) -> dict[str, Any]:
-        """``minutes`` of training so far, whether ``finished``, last whole ``epoch`` of ``epochs``, and its speed."""
+        """``minutes`` of training so far, whether ``finished``, complete ``epoch`` of ``epochs``, and its speed."""
         file = self.folder / "state.json"
         return dict(json.loads(file.read_text())) if file.is_file() else {"minutes": 0.0, "finished": False}
 
     @property
     def weights(self) -> Path:
-        """Weights after its last whole epoch."""
+        """Weights after its last complete epoch."""
         return self.folder / "weights.pt"
 
 
@@ -107,7 +107,7 @@ def do_run(run: Run, processes: Processes, environment: Mapping[str, str], budge
         run: the run.
         processes: where its programs are started.
         environment: variables of its programs.
-        budget: minutes of training after which it is cut short, over all sittings.
+        budget: minutes of training after which it is cut short, summed over restarts.
 
     Raises:
         InputError: a step failed; the last line of its log says why.
@@ -195,13 +195,13 @@ def run_logged(
 
 
 def read_last_line(log: Path) -> str:
-    """Return the last line of a log, where a run says what is wrong."""
+    """Return the last line of a log, in which a run reports its error."""
     lines = log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()
     return f"{lines[-1].strip()} ({log})" if lines else f"no output ({log})"
 
 
 def _train(run: Run, processes: Processes, environment: Mapping[str, str], budget: float | None) -> None:
-    """Train or go on training, and keep the weights after the last whole epoch."""
+    """Train or continue a training, and keep the weights after the last complete epoch."""
     before = run.state["minutes"]
     run.weights.unlink(missing_ok=True)
     options = {
@@ -224,7 +224,7 @@ def _train(run: Run, processes: Processes, environment: Mapping[str, str], budge
     if code and not cut:
         raise InputError("training", read_last_line(log))
     if not (run.folder / "last.pt").is_file():
-        raise InputError("training", f"no epoch was whole after --budget {budget:g} minutes", f"raise it ({log})")
+        raise InputError("training", f"no epoch was complete after --budget {budget:g} minutes", f"raise it ({log})")
     _keep_weights(run, finished=code == 0)
 
 

@@ -6,8 +6,8 @@ the same share.
 
 Slices of one side are stacked to a volume of their own. The bundle then scales each stack by its own percentiles, not
 by those of the whole volume; of 17 LGG patients the scale of the left-out stack was 0.94 to 1.11 times that of the
-whole volume, and that of the training stack 0.98 to 1.02 times, where training varies it by a quarter. To take even
-that out, the patient split's networks are scored on the same left-out stacks as well (``SAME_PATIENTS``).
+whole volume, and that of the training stack 0.98 to 1.02 times, where training varies it by a quarter. To exclude even
+that, the patient split's networks are scored on the same left-out stacks as well (``SAME_PATIENTS``).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from monai_brainseg.data.screens import find_turn
+from monai_brainseg.data.case_voxels import do_each
+from monai_brainseg.data.display_axes import find_turn
 from monai_brainseg.data.splits import Datalist, Item, write_datalist
-from monai_brainseg.data.studies import do_each
 from monai_brainseg.data.volumes import Volume, hash_images, read_nifti, write_nifti
 
 # Folds of the derived folder.
 LEFT_FOLD, TRAIN_FOLD = 0, 1
 # Endings of the names of cases.
 SIDES = ("_train", "_left")
-# A second datalist of it: left-out slices of the patients whom the patient split leaves out.
+# A second datalist of it: left-out slices of the patients that the patient split leaves out.
 SAME_PATIENTS = "same_patients.json"
 
 
@@ -41,7 +41,7 @@ def deal_slices(tumor: Sequence[np.ndarray], sizes: Sequence[int], rng: np.rando
     Args:
         tumor: of each patient, which slices show tumour: bool, [slices].
         sizes: slices of each fold; they add up to all slices.
-        rng: where the draws come from.
+        rng: source of the draws.
 
     Returns:
         the fold of each slice of each patient: int, [slices].
@@ -71,7 +71,7 @@ def write_slice_split(datalist: Datalist, fold: int, output: Path, rng: np.rando
         datalist: the prepared patients.
         fold: of the patient split, to be matched.
         output: folder to make.
-        rng: where the dealing comes from; the same state deals the same for every fold.
+        rng: source of the random split; the same state splits the same way for every fold.
 
     Raises:
         InputError: a file cannot be read or written.

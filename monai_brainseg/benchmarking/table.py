@@ -19,30 +19,30 @@ from monai_brainseg.runs.recipes import count_parameters
 Row = dict[str, Any]
 Sections = dict[str, list[Row]]
 
-# recipe, split and target to what its networks scored
+# recipe, split and target, and what its networks scored
 _Groups = dict[tuple[str, str, str], list[Scores]]
 
 # Scores that the splits are compared by.
 _GAP = {"dice": "dice", "slice_dice": "dice of a patient's tumour slices"}
 
 _WORDS = {
-    "weights": "those after the last epoch; no epoch is chosen by the patients that are scored",
+    "weights": "those after the last epoch; no epoch is chosen with the patients that are scored",
     "patient split": "whole patients are left out, and their whole volumes are scored",
-    "slice split": "some slices of every patient are left out, and the volume of these is scored; it leaks, and is "
-    "here to show by how much. It trains on as many slices in as many steps. Patients whose left-out slices show no "
+    "slice split": "some slices of every patient are left out, and the volume of these is scored. It leaks, "
+    "and this row shows how much. It trains on as many slices in as many steps. Patients whose left-out slices show no "
     "tumour are not scored",
     "same slices": "what the slice split leaves out, of the patients that the patient split leaves out: only what else "
     "was trained on differs",
     "scores": "a patient's score is its mean over networks; means over patients; pooled scores of all voxels as one "
     "image; slices with tumour alone, each once",
-    "brackets": "95 % bootstrap interval over people; it does not hold the chance of the training",
-    "difference": "mean of the first less mean of the second; p of Wilcoxon's signed-rank test over patients",
-    "minutes": "of training, a run; images per second while training",
+    "brackets": "95 % bootstrap interval over people; it does not cover the variation between trainings",
+    "difference": "mean of the first minus mean of the second; p of Wilcoxon's signed-rank test over patients",
+    "minutes": "of each training; images per second are those while training",
 }
 
 
 def write_table(plan: Plan, failed: Mapping[str, str]) -> str:
-    """Write ``benchmark.md`` and ``.html``, and a ``.csv`` for each of its sections, of what there is by now.
+    """Write ``benchmark.md`` and ``.html``, and a ``.csv`` for each of its sections, from the results so far.
 
     Args:
         plan: the benchmark.
@@ -115,7 +115,7 @@ def _compare_all(plan: Plan, groups: _Groups, people: Mapping[str, str]) -> list
         same = groups.get((recipe, "patient", SAME_SLICES))
         names = f"{recipe}, slice split", f"{recipe}, patient split"
         if slices and whole:
-            rows += [_compare(*names, "each its own left out", slices, whole, people, score) for score in _GAP]
+            rows += [_compare(*names, "its own left-out part", slices, whole, people, score) for score in _GAP]
         if slices and same:
             rows += [_compare(*names, SAME_SLICES, *pair_networks(slices, same), people, score) for score in _GAP]
     return [row for row in rows if row["people"]]
@@ -143,7 +143,7 @@ def _describe_runs(plan: Plan, recipe: str, split: str, parameters: int) -> Row:
         "images per second": sum(state["images_per_second"] for state in trained) / len(trained),
         "minutes": sum(state["minutes"] for state in trained) / len(trained),
         "cut short": f"CUT SHORT: {len(cut)} of {len(trained)} runs" if cut else "",
-        "not there": f"{len(states) - len(trained)} of {len(states)} runs" if len(trained) < len(states) else "",
+        "missing": f"{len(states) - len(trained)} of {len(states)} runs" if len(trained) < len(states) else "",
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_brainseg.cli.options import read_numbers
+from monai_brainseg.cli.options import add_bundle, read_numbers
 from monai_brainseg.errors import InputError
 
 _BENCHMARK = """\
@@ -55,11 +55,7 @@ def add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="epochs of each training (default: those of the recipe)"
     )
-    parser.add_argument(
-        "--bundle",
-        metavar="NAME",
-        help="bundle or its folder; its config is code (default: the bundle of the recipe, or brainseg_unet)",
-    )
+    add_bundle(parser)
     parser.add_argument(
         "--final", action="store_true", help="also score the test part; do this once, when all choices are made"
     )

@@ -37,7 +37,7 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
-    from monai_brainseg.doctor.checks import examine, format_examination  # loads MONAI, which takes seconds
+    from monai_brainseg.doctor.examination import examine, format_examination  # loads MONAI, which takes seconds
     from monai_brainseg.findings import ERROR, WARNING
 
     found = examine(arguments.bundle, arguments.dataset_dir, arguments.output_dir)

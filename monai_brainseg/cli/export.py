@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from monai_brainseg.cli.options import add_bundle, add_recipe
+
 _EXPORT = """\
 Write trained weights in another format:
 
@@ -45,13 +47,11 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="half",
         help="format to write (default: half)",
     )
-    parser.add_argument(
-        "--bundle", metavar="NAME", help="bundle or its folder (default: that of the recipe, or brainseg_unet)"
-    )
+    add_bundle(parser)
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="file to write; it must not be the checkpoint itself"
     )
-    parser.add_argument("--recipe", metavar="NAME", help="recipe that the weights were trained by, or a YAML file")
+    add_recipe(parser)
     parser.set_defaults(call=_export)
 
 

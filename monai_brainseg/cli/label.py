@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from monai_brainseg.cli.options import add_recipe
+
 
 def add_label(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to those of ``brainseg``."""
@@ -25,9 +27,7 @@ def add_label(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="NAME",
         help="bundle or its folder; can be repeated (default: the bundle of the recipe, or brainseg_unet)",
     )
-    install.add_argument(
-        "--recipe", metavar="NAME", help="recipe or overlay config that the weights were trained with (default: none)"
-    )
+    add_recipe(install)
     install.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="weights to serve (default: models/model.pt of the bundle)"
     )

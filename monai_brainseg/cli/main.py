@@ -26,7 +26,7 @@ from monai_brainseg.errors import InputError
 
 
 class _Parser(argparse.ArgumentParser):
-    """Names what was mistyped, and the nearest that there is, in one line."""
+    """Names what was mistyped, and the most similar option, in one line."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **settings})  # --fold is no short form of --folds
@@ -35,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        # Before argparse looks: it would first complain of what is required, or say the top command's usage.
+        # Before argparse: it would first report missing required options, or print the top command's usage.
         known = list(self._option_string_actions)
         for word in [] if self._subparsers else args or []:
             name = word.partition("=")[0]

@@ -9,8 +9,24 @@ from monai_brainseg.data.layouts import LAYOUTS
 from monai_brainseg.errors import InputError
 
 
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add ``--bundle``."""
+    parser.add_argument(
+        "--bundle",
+        metavar="NAME",
+        help="bundle or its folder; its config is code (default: the bundle of the recipe, or brainseg_unet)",
+    )
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add ``--recipe``."""
+    parser.add_argument(
+        "--recipe", metavar="NAME", help="recipe or overlay config that the weights were trained with (default: none)"
+    )
+
+
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add what says which data set is read, and how."""
+    """Add the options for which data set is read, and how."""
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the unpacked data set")
     parser.add_argument(
         "--layout",
@@ -41,7 +57,7 @@ def read_numbers(option: str, text: str) -> list[int]:
     """Return the whole numbers of an option such as ``1,2,3``.
 
     Raises:
-        InputError: they are none.
+        InputError: they are not whole numbers.
     """
     try:
         return [int(number) for number in text.split(",") if number]

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from monai_brainseg.cli.options import add_bundle, add_recipe
 from monai_brainseg.prediction.inputs import PARTS
 
 _PREDICT = """\
@@ -60,14 +61,8 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="NUMBER",
         help="DICOM series to segment: its number, its UID or a part of its description (default: FLAIR)",
     )
-    parser.add_argument(
-        "--bundle",
-        metavar="NAME",
-        help="bundle or its folder; its config is code (default: the bundle of the recipe, or brainseg_unet)",
-    )
-    parser.add_argument(
-        "--recipe", metavar="NAME", help="recipe or overlay config that the weights were trained with (default: none)"
-    )
+    add_bundle(parser)
+    add_recipe(parser)
     parser.add_argument(
         "--checkpoint",
         type=Path,
@@ -81,7 +76,7 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--operating-point",
         choices=("balanced", "recall"),
         default="balanced",
-        help="threshold of the probability: balanced, or recall, which misses less tumour and marks more that is none "
+        help="threshold of the probability: balanced, or recall, which misses less tumour and marks more that is not "
         "(default: balanced)",
     )
     parser.add_argument(

@@ -16,16 +16,16 @@ from monai_brainseg.errors import InputError
 
 @dataclass(frozen=True)
 class Case:
-    """Where the study of one patient lies.
+    """The files of one patient's study.
 
     Attributes:
         patient: names the case and its prepared files; unique in a data set.
         subject: the person, who may have several studies; all of them stay in one part of a split.
-        site: where the patient was scanned, "unknown" if nothing says.
+        site: where the patient was scanned; "unknown" if no name tells.
         images: files of each sequence: one NIfTI, or the slices in order.
-        label: the mask, likewise; empty where there is none.
+        label: the mask, in the same form; empty if there is none.
         channels: of files that hold several sequences, the channel of each; empty if each has its own file.
-        notes: what the names of its files already say against it.
+        notes: problems that the names of its files already show.
     """
 
     patient: str
@@ -49,13 +49,13 @@ class Case:
 
 @dataclass
 class Found:
-    """What lies in a folder, or among several.
+    """The cases of a folder, or of several folders.
 
     Attributes:
-        layout: the name of the data set's layout; empty where each case was found by itself.
+        layout: the name of the data set's layout; empty if each case was found by itself.
         cases: sorted by patient.
-        bad: for each patient that cannot be used, why.
-        left_out: what is not used, by reason.
+        bad: the error of each patient that cannot be used.
+        left_out: files that are not used, by reason.
         claimed: every file that belongs to a patient of the layout, used or not.
     """
 
@@ -67,7 +67,7 @@ class Found:
 
 
 def find_prepared(items: Iterable[Item]) -> Found:
-    """Find the cases of a datalist; a file that is gone shows when the case is read."""
+    """Find the cases of a datalist; a missing file is reported when the case is read."""
     found = Found("prepared")
     for item in sorted(items, key=lambda item: item["patient"]):
         patient, files = item["patient"], [(Path(file),) for file in item["image"]]
@@ -76,8 +76,8 @@ def find_prepared(items: Iterable[Item]) -> Found:
             subject, site = item.get("subject", patient), item.get("site", "unknown")
             found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),)))
         else:
-            what = f"has {len(files)} images in the datalist, not FLAIR or {', '.join(SEQUENCES)}"
-            found.bad[patient] = InputError(patient, what, "write it again by brainseg prepare")
+            what = f"has {len(files)} images in the datalist, but FLAIR or {', '.join(SEQUENCES)} are needed"
+            found.bad[patient] = InputError(patient, what, "write it again with brainseg prepare")
     return found
 
 

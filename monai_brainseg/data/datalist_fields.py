@@ -1,4 +1,4 @@
-"""What each field of a datalist's entry may hold: whoever wrote it, no name leads out of a folder."""
+"""The values that the fields of a datalist's entry may have. No name may lead out of its folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LONGEST = 200
 
 
 def find_wrong_field(item: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the first field of an entry that holds what it must not; None where all are right."""
+    """Return what is wrong with the first wrong field of an entry; None if all are right."""
     for key, (is_right, meant) in _FIELDS.items():
         if key in item and not is_right(item[key]):
             return f"{key} {repr(item[key]):.60} is not {meant}"
@@ -27,12 +27,12 @@ def _can_be_encoded(value: str) -> bool:
 
 
 def _is_file(value: Any) -> bool:
-    """Can it be a file's path, whether one is there or not?"""
+    """Can it be the path of a file? The file need not exist."""
     return _is_text(value) and len(value) < 4096 and all(len(part.encode()) < 256 for part in value.split("/"))
 
 
 def _is_name(value: Any) -> bool:
-    """Is it a file's name on every system, and none that leads to another folder?"""
+    """Is it a file name on every system, without a path to another folder?"""
     return _is_text(value) and value == clean_name(value) and len(value.encode()) <= _LONGEST
 
 
@@ -40,9 +40,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-# Masks and scores are filed under the patient, so that a name must not lead out of a folder.
+# Masks and scores are named after the patient, so a name must not lead out of a folder.
 _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "patient": (_is_name, "a name without / : ? * and the like, and of at most 200 bytes"),
+    "patient": (_is_name, "a name of at most 200 bytes without characters such as / : ? *"),
     "image": (lambda v: _is_file(v) or isinstance(v, list) and bool(v) and all(map(_is_file, v)), "a file or files"),
     "label": (_is_file, "a file"),
     "subject": (_is_text, "a text"),

@@ -15,12 +15,12 @@ from monai_brainseg.errors import InputError
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 
-# Series of a study that are no picture of a head: reports, segmentations, other masks.
+# Series of a study that are not images of a head: reports, segmentations, other masks.
 _NO_IMAGES = ("SR", "SEG", "RTSTRUCT", "PR", "KO", "DOC")
 _STUDY, _SERIES, _MODALITY = "0020|000d", "0020|000e", "0008|0060"
 _DESCRIPTION, _PROTOCOL, _NUMBER = "0008|103e", "0018|1030", "0020|0011"
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
-# Of the distance between slices; positions are written with few digits by some scanners.
+# Share of the distance between slices. Some scanners write positions with few digits.
 _UNEVEN = 0.1
 # ITK's world is LPS, NIfTI's RAS.
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -31,10 +31,10 @@ class Series:
     """One series of a study.
 
     Attributes:
-        study: UID of the study; who the patient is, is not read.
+        study: UID of the study. The patient's identity is not read.
         uid: UID of the series.
-        number: of the series, as the scanner counted.
-        description: what the scanner calls it.
+        number: number of the series, given by the scanner.
+        description: name that the scanner gave it.
         files: its slices in order.
     """
 
@@ -49,7 +49,7 @@ class Series:
 
 
 def is_dicom(file: Path) -> bool:
-    """Does a file end as DICOM does, or, without any ending, hold DICOM's mark?"""
+    """Has a file a DICOM ending, or no ending and DICOM's mark in its content?"""
     if file.suffix.lower() in DICOM_ENDINGS:
         return True
     # An ending may be the last number of a UID.
@@ -63,10 +63,10 @@ def is_dicom(file: Path) -> bool:
 
 
 def load_itk(path: Path) -> Any:
-    """Return ITK, which loads slowly and which nothing but DICOM needs.
+    """Return ITK. It loads slowly, and only DICOM needs it.
 
     Args:
-        path: what is to be read by it.
+        path: what is to be read with it.
 
     Raises:
         InputError: it is not installed.
@@ -74,12 +74,12 @@ def load_itk(path: Path) -> Any:
     try:
         import itk
     except ImportError as error:
-        raise InputError(path, "DICOM is read by ITK, which is not installed", "pip install itk") from error
+        raise InputError(path, "DICOM needs ITK, which is not installed", "pip install itk") from error
     return itk
 
 
 def list_series(folder: Path) -> list[Series]:
-    """Return the image series of a folder, its own files alone, sorted by number.
+    """Return the image series of a folder, without its subfolders, sorted by number.
 
     Raises:
         InputError: none of the files can be read as DICOM, or ITK is not installed.
@@ -97,15 +97,15 @@ def list_series(folder: Path) -> list[Series]:
 
 
 def choose_series(series: Sequence[Series], wanted: str | None, folder: Path) -> Series:
-    """Return the series that is asked for, else the one whose description says FLAIR, else the only one.
+    """Return the series that was asked for, else the one whose description says FLAIR, else the only one.
 
     Args:
         series: of one study.
         wanted: number, UID, or a part of the description.
-        folder: where they lie.
+        folder: where they are.
 
     Raises:
-        InputError: none or several could be meant; lists what there is.
+        InputError: no series or several match; the message lists all series.
     """
     meant = [one for one in series if _is_meant(one, wanted)] if wanted else []
     if not wanted:
@@ -113,9 +113,9 @@ def choose_series(series: Sequence[Series], wanted: str | None, folder: Path) ->
         meant = flair or list(series)
     if len(meant) == 1:
         return meant[0]
-    problem = f"no series is {wanted!r}" if wanted and not meant else f"{len(meant)} series could be meant"
+    problem = f"no series matches {wanted!r}" if wanted and not meant else f"{len(meant)} series match"
     listed = "; ".join(map(str, series)) or "none"
-    raise InputError(folder, f"{problem} (there are: {listed})", "choose one by --series NUMBER")
+    raise InputError(folder, f"{problem} (the folder has: {listed})", "choose one with --series NUMBER")
 
 
 def says_flair(description: str) -> bool:
@@ -133,8 +133,8 @@ def read_series(files: Sequence[Path]) -> Volume:
         ``[x, y, z]`` = [column, row, slice] with its affine in millimetres.
 
     Raises:
-        InputError: a file is missing or unreadable, slices are missing, differ in direction or share a place, or ITK is
-            not installed.
+        InputError: a file is missing or unreadable, slices are missing, differ in direction or share a position, or ITK
+            is not installed.
     """
     itk = load_itk(files[0])
     itk.Object.SetGlobalWarningDisplay(False)
@@ -155,7 +155,7 @@ def read_series(files: Sequence[Path]) -> Volume:
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = direction * spacing, origin
     if voxels.ndim != 3 or not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
-        raise InputError(files[0], "is no volume of grey slices", "export the series again")
+        raise InputError(files[0], "is not a volume of grey slices", "export the series again")
     return Volume(np.ascontiguousarray(voxels.transpose(2, 1, 0)), _LPS_TO_RAS @ affine, spacing_known=True)
 
 
@@ -168,7 +168,7 @@ def _describe(files: tuple[Path, ...]) -> Series | None:
 
 
 def _read_header(file: Path) -> dict[str, str]:
-    """Return the tags that are looked at; names and birthdays are left in the file."""
+    """Return the tags that are needed; names and birth dates are not read."""
     itk = load_itk(file)
     if not file.is_file():
         raise InputError(file, "no such file", "check the path")
@@ -190,19 +190,19 @@ def _check_slices(files: Sequence[Path], headers: Sequence[dict[str, str]]) -> N
         return  # old scanners, secondary captures: there is nothing to compare
     if np.abs(turns - turns[0]).max() > 1e-3:
         odd = int(np.abs(turns - turns[0]).max(axis=1).argmax())
-        raise InputError(files[odd], f"lies in another direction than {files[0].name}", "mixed series: part them")
+        raise InputError(files[odd], f"has another direction than {files[0].name}", "separate the mixed series")
     depths = places @ np.cross(turns[0, :3], turns[0, 3:])
     order = np.argsort(depths)
     if np.diff(depths[order]).min() < 1e-3:
         again = order[int(np.diff(depths[order]).argmin()) :][:2]
         raise InputError(
-            files[again[1]], f"lies where {files[again[0]].name} does", "mixed series (echoes, time points): part them"
+            files[again[1]], f"has the position of {files[again[0]].name}", "separate the mixed series (echoes, times)"
         )
     steps = np.diff(depths)
     usual = float(np.median(steps))
     if np.abs(steps - usual).max() > _UNEVEN * abs(usual):
         gap = int(np.abs(steps - usual).argmax())
-        distances = f"{abs(steps[gap]):.4g} mm, between the others {abs(usual):.4g} mm"
+        distances = f"{abs(steps[gap]):.4g} mm, but the others are {abs(usual):.4g} mm apart"
         raise InputError(
             files[gap + 1], f"its distance from {files[gap].name} is {distances}", "slices are missing: export them all"
         )

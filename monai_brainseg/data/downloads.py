@@ -1,4 +1,4 @@
-"""The public LGG MRI segmentation set, fetched by kagglehub, counted, and handed over to ``prepare``."""
+"""The public LGG MRI segmentation set, downloaded with kagglehub, counted and prepared."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ it, weights included, goes under the same terms. Cite both papers:
   M. A. Mazurowski, K. Clark, N. M. Czarnek, P. Shamsesfandabadi, K. B. Peters, A. Saha: Radiogenomics of lower-grade
   glioma: algorithmically-assessed tumor shape is associated with tumor genomic subtypes and patient outcomes in a
   multi-institutional study with The Cancer Genome Atlas data. Journal of Neuro-Oncology, 2017."""
-_BY_HAND = f"or download it from {PAGE}, and `brainseg prepare` the folder"
+_BY_HAND = f"or download it from {PAGE} and run `brainseg prepare` on the folder"
 
 
 def download(output: Path, *, overwrite: bool = False, say: Callable[[str], None] = print) -> None:
-    """Fetch the set into kagglehub's cache, check that it is whole, and prepare it as ``prepare`` does by default.
+    """Download the set into kagglehub's cache, check that it is complete, and prepare it with the default options.
 
     Args:
         output: folder to prepare, as that of ``prepare``.
         overwrite: replace what was prepared there before.
-        say: receives, line by line, the terms, where the files lie, and what ``prepare`` says.
+        say: receives, line by line, the terms, where the files are, and what ``prepare`` says.
 
     Raises:
-        InputError: kagglehub is missing, the set cannot be fetched or is not whole, or the output cannot be used.
+        InputError: kagglehub is missing, the set cannot be downloaded or is not complete, or the output cannot be used.
     """
     check_output(output.resolve(), overwrite)
     say(TERMS)
     source = fetch_published()
-    say(f"files as published: {source}")
+    say(f"published files: {source}")
     check_published(source)
-    say(f"{PATIENTS} patients and {SLICES:,} slices, as published")
+    say(f"{PATIENTS} patients and {SLICES:,} slices, so the data set is complete")
     prepare(source, output, layout="kaggle_3m", overwrite=overwrite, say=say)
 
 
@@ -53,19 +53,19 @@ def fetch_published() -> Path:
     try:
         import kagglehub
     except ImportError as error:
-        install = "install it by: pip install 'monai-brainseg[download]'"
+        install = "install it with: pip install 'monai-brainseg[download]'"
         raise InputError(HANDLE, "needs kagglehub", f"{install}, {_BY_HAND}") from error
     try:
         return Path(kagglehub.dataset_download(HANDLE))
     except Exception as error:  # its errors, and those of what it calls, have no common base
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            HANDLE, f"cannot be fetched ({reason})", f"look to the network and try again, {_BY_HAND}"
+            HANDLE, f"cannot be downloaded ({reason})", f"check the network and try again, {_BY_HAND}"
         ) from error
 
 
 def check_published(source: Path) -> None:
-    """Refuse a folder that does not hold each patient and each slice of the published set, in names; none is opened.
+    """Refuse a folder in which patients or slices of the published set are missing; only names are read.
 
     Raises:
         InputError: gives both counts.
@@ -78,6 +78,6 @@ def check_published(source: Path) -> None:
     if (patients, slices) != (PATIENTS, SLICES):
         raise InputError(
             source,
-            f"holds {patients} patients and {slices:,} slices where {PATIENTS} and {SLICES:,} are published",
+            f"holds {patients} patients and {slices:,} slices, but {PATIENTS} and {SLICES:,} are published",
             "remove the folder and download again",
         )

@@ -6,21 +6,21 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-# A pixel and its four neighbours; slices lie too far apart to say anything of each other.
+# A pixel and its four neighbours; slices are too far apart to say anything about each other.
 _IN_PLANE = ndimage.generate_binary_structure(2, 1)[..., np.newaxis]
 
 
 def find_head(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell the head from the air around it, roughly, in a volume of any scale, also with a background that is not 0.
+    """Separate the head roughly from the air around it, in a volume of any scale and with any background value.
 
     Tissue is what is brighter than halfway from the background to Otsu's threshold (IEEE Transactions on Systems, Man,
-    and Cybernetics 9, 1979). The head is the tissue less specks, a pixel wider, and what it surrounds in each slice.
+    and Cybernetics 9, 1979). The head is the tissue without specks, a pixel wider, and what it surrounds in each slice.
 
     Args:
         voxels: ``[x, y, z]``, slices along z.
 
     Returns:
-        tissue and head, bool of the same shape; everything where all voxels are the same.
+        tissue and head, bool of the same shape; true everywhere if all voxels are equal.
     """
     # Otsu counts in 256 steps, so that a few very bright voxels would take all of them.
     bulk = np.clip(voxels, *np.percentile(voxels, (0.1, 99.9))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Where cases lie in a published data set: slice trees, BraTS, nnU-Net, MSD, or files named by a pattern."""
+"""The cases of a published data set: slice trees, BraTS, nnU-Net, MSD, or files named by a pattern."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|
 _BRATS = re.compile(rf"(?P<patient>.+?)[_-](?P<role>{'|'.join(ROLES)}){_NIFTI}", re.IGNORECASE)
 _NNUNET = re.compile(rf"(?P<patient>.+)_(?P<channel>\d{{4}}){_NIFTI}")
 _WHOLE = re.compile(rf"(?P<patient>.+?){_NIFTI}")
-_FEW = 3  # files that are named where none is a patient's
-_UNUSED = "are no sequence that the networks take"
+_FEW = 3  # files that a message names if no patient was found
+_UNUSED = "are not a sequence that the networks use"
 
 # A patient, what a file is of that patient ("pre", "flair", "post", "label", "unused"), and the file.
 Entry = tuple[str, str, Path]
@@ -44,7 +44,7 @@ def find_cases(source: Path, layout: str = "auto", naming: str | None = None) ->
         naming: patterns instead of a layout, see ``naming.parse_naming``.
 
     Raises:
-        InputError: the folder is missing or empty, holds no patient of that layout, or the patterns are no patterns.
+        InputError: the folder is missing or empty, holds no patient of that layout, or the patterns are not valid.
     """
     patterns = parse_naming(naming) if naming else None
     if not source.is_dir():
@@ -69,11 +69,11 @@ def find_cases(source: Path, layout: str = "auto", naming: str | None = None) ->
 def _explain_nothing(files: Sequence[Path], layout: str, naming: str | None) -> str:
     """Say where no patient was found, among which files, and what to do."""
     if any(is_dicom(file) for file in files[:_FEW]):
-        return "with a mask; `brainseg predict` reads DICOM, a training needs NIfTI: convert it"
-    where = f"under --naming {naming!r}" if naming else f"in the layout {layout!r}"
+        return "with a mask; `brainseg predict` reads DICOM, but a training needs NIfTI: convert the files"
+    where = f"with --naming {naming!r}" if naming else f"in the layout {layout!r}"
     remedy = "say how its files are named, for instance --naming 'flair=*_FLAIR.nii.gz,label=*_seg.nii.gz'"
     if naming:
-        remedy = "of each pattern * is the patient's name; without *, that is the folder, and SOURCE the folder above"
+        remedy = "the * of a pattern stands for the patient's name; without a *, the folder has that name, below SOURCE"
     names = ", ".join(file.name for file in files[:_FEW])
     return f"{where} among {len(files)} files ({names}{', …' if len(files) > _FEW else ''}); {remedy}"
 
@@ -93,7 +93,7 @@ def _find_slices(files: Sequence[Path]) -> Found:
         try:
             for other in others:
                 if _list_sizes(other, copies[other]) != _list_sizes(first, copies[first]):
-                    raise InputError(other, f"differs from {first}, the same patient", "remove one of them")
+                    raise InputError(other, f"differs from {first}, which is the same patient", "remove one of them")
             found.cases.append(_make_slice_case(patient, first, copies[first]))
             found.left_out["are a second copy of a patient"] += map(str, others)
         except InputError as error:
@@ -106,21 +106,21 @@ def _list_sizes(folder: Path, slices: Iterable[re.Match[str]]) -> set[tuple[str,
 
 
 def _make_slice_case(patient: str, folder: Path, slices: Iterable[re.Match[str]]) -> Case:
-    """Pair slices with masks and order them by number, for as text ``_10`` comes before ``_2``."""
+    """Pair slices with masks and order them by number, because as text ``_10`` comes before ``_2``."""
     images: dict[int, Path] = {}
     masks: dict[int, Path] = {}
     for match in slices:
         kind, number, file = masks if match["mask"] else images, int(match["number"]), folder / match.string
         if number in kind:
-            raise InputError(file, f"has the number of {kind[number].name}", "remove one of them")
+            raise InputError(file, f"has the same number as {kind[number].name}", "remove one of them")
         kind[number] = file
     for number in sorted(images.keys() ^ masks.keys()):
         file, other = (images[number], "mask") if number in images else (masks[number], "image")
-        raise InputError(file, f"has no {other} beside it", "add it, or leave the patient out (--skip-bad)")
+        raise InputError(file, f"has no {other} beside it", "add it")
     numbers = sorted(images)
     for expected, number in enumerate(numbers, start=min(numbers[0], 1)):
         if number != expected:
-            raise InputError(folder, f"slice {expected} of {patient} is missing", "add it or use --skip-bad")
+            raise InputError(folder, f"slice {expected} of {patient} is missing", "add it")
     stack = tuple(images[number] for number in numbers)
     return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), CHANNELS)
 
@@ -142,7 +142,7 @@ def _find_named(source: Path, files: Sequence[Path], patterns: Mapping[str, re.P
 def _find_raw(files: Sequence[Path]) -> Found:
     """Find a dataset.json beside ``imagesTr`` and ``labelsTr``: nnU-Net's one file a channel, or MSD's 4D files.
 
-    The test part, ``imagesTs``, counts where it has labels as well.
+    The test part, ``imagesTs``, is used too if it has labels.
     """
     records = [f for f in files if f.name == "dataset.json" and (f.parent / "imagesTr").is_dir()]
     if not records:
@@ -204,15 +204,15 @@ def _collect(layout: str, entries: Iterable[Entry], channels: Mapping[str, int] 
 
 def _make_volume_case(patient: str, files: Mapping[str, Sequence[Path]], channels: Mapping[str, int]) -> Case:
     if not files:
-        raise InputError(patient, "has no sequence that the networks take", "leave the patient out (--skip-bad)")
+        raise InputError(patient, "has no sequence that the networks use", "add one")
     for role, several in files.items():
         if len(several) > 1:
-            raise InputError(several[1], f"is a second {role} of {patient}, as {several[0]}", "rename or remove one")
+            raise InputError(several[1], f"is a second {role} of {patient} beside {several[0]}", "rename or remove one")
     images = {role: tuple(several) for role, several in files.items() if role != "label"}
     for missing, present in {"image": images, "mask": "label" in files, "FLAIR": "flair" in files}.items():
         if not present:
             some = next(iter(files.values()))[0]
-            raise InputError(some, f"{patient} has no {missing}", "add it, or leave the patient out (--skip-bad)")
+            raise InputError(some, f"{patient} has no {missing}", "add it")
     return _make_case(patient, images, tuple(files["label"]), channels)
 
 
@@ -223,12 +223,12 @@ def _make_case(
 
 
 def _refuse_doubles(found: Found) -> Found:
-    """Move patients whose files would overwrite another's, also where a disk ignores case, to the bad ones."""
+    """Move patients whose files would overwrite another's to the bad ones, also for disks that ignore case."""
     seen: dict[str, Case] = {}
     for case in found.cases:
         first = seen.setdefault(case.patient.casefold(), case)
         if first is not case:
-            what = f"patient {case.patient} has the name of {first.label[0]}"
+            what = f"patient {case.patient} has the same name as that of {first.label[0]}"
             found.bad[case.patient] = InputError(case.label[0], what, "rename one of them")
     found.cases = sorted(seen.values(), key=lambda case: case.patient)
     return found

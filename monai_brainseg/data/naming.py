@@ -1,4 +1,4 @@
-"""What the names in a data set say: which sequence, which patient, which site."""
+"""What the names in a data set tell: which sequence, which patient, which site."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def find_subject(patient: str) -> str:
 
 
 def clean_name(patient: str) -> str:
-    """Return a name that is one file's on every system: no separators, no control characters, no leading dot."""
+    """Return a name that is a file name on every system: no separators, no control characters, no leading dot."""
     return re.sub(r'[\x00-\x1f/\\:*?"<>|]+', "-", patient).strip(" .") or "unnamed"
 
 

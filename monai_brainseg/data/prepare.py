@@ -13,11 +13,11 @@ from statistics import median
 import numpy as np
 
 from monai_brainseg import __version__
+from monai_brainseg.data.case_voxels import Study, do_each, examine_case, examine_each, read_images, read_label
 from monai_brainseg.data.cases import Found
 from monai_brainseg.data.layouts import LAYOUTS, find_cases
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
-from monai_brainseg.data.studies import Study, do_each, examine_case, examine_each, read_images, read_label
 from monai_brainseg.data.volumes import Volume, write_nifti
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import make_folder, unwritable, write_json
@@ -40,7 +40,7 @@ def prepare(
     """Write the prepared folder of a data set: the same bytes for the same files and options.
 
     Every case is read and checked before the first is written. Files go into a folder beside ``output`` that is
-    renamed at the end, so that ``output`` is there whole or not at all.
+    renamed at the end, so ``output`` is complete or not there.
 
     Example::
 
@@ -98,16 +98,18 @@ def prepare(
 
 
 def check_reading(layout: str, tumor_labels: Collection[int]) -> None:
-    """Refuse a layout that there is not, and labels that cannot be tumour, by an ``InputError``."""
+    """Refuse an unknown layout, and labels that cannot be tumour."""
     if layout not in ("auto", *LAYOUTS):
-        raise InputError(f"--layout {layout}", "unknown", f"choose auto, {', '.join(LAYOUTS)}")
+        raise InputError(f"--layout {layout}", "is not a known layout", f"choose auto, {', '.join(LAYOUTS)}")
+    if isinstance(tumor_labels, str) or not all(isinstance(label, int) for label in tumor_labels):
+        raise InputError(f"--tumor-labels {tumor_labels}", "must be whole numbers", "give [1, 4], for example")
     if any(label < 1 for label in tumor_labels):
         raise InputError(f"--tumor-labels {min(tumor_labels)}", "0 is background", "name labels above 0")
 
 
 def _check_splitting(test_share: float, folds: int, seed: int) -> None:
     if not 0 <= test_share < 1:
-        raise InputError(f"--test-share {test_share:g}", "is no share", "give 0 or more and less than 1, such as 0.15")
+        raise InputError(f"--test-share {test_share:g}", "is not a share", "give 0 or more and below 1, such as 0.15")
     if folds < 2:
         raise InputError(f"--folds {folds}", "leaves nothing to train on", "give 2 or more")
     if seed < 0:
@@ -116,17 +118,17 @@ def _check_splitting(test_share: float, folds: int, seed: int) -> None:
 
 def _check_nesting(source: Path, output: Path) -> None:
     if output == source or output in source.parents or source in output.parents:
-        raise InputError(output, "--output and SOURCE lie in one another", f"choose a folder outside {source}")
+        raise InputError(output, "one of --output and SOURCE is inside the other", f"choose a folder outside {source}")
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Refuse, by an ``InputError``, a folder that holds what ``prepare`` may not replace."""
+    """Refuse a folder with files that ``prepare`` may not replace."""
     if output.exists() and not output.is_dir():
         raise InputError(output, "is a file", "choose another --output")
     if not output.is_dir() or not any(output.iterdir()):
         return
     if not overwrite:
-        raise InputError(output, "is not empty", "choose another --output, or replace what is prepared by --overwrite")
+        raise InputError(output, "is not empty", "choose another --output, or replace its data with --overwrite")
     foreign = sorted({file for file in output.rglob("*") if not file.is_dir()} - _list_prepared(output))
     if foreign:
         raise InputError(foreign[0], "was not written by brainseg prepare", "move it away, or choose another --output")
@@ -160,9 +162,9 @@ def put_in_place(unfinished: Path, output: Path) -> None:
 
 
 def _examine(found: Found, tumor_labels: Collection[int], skip_bad: bool) -> list[Study]:
-    """Read every case; the first bad one ends it, or with ``skip_bad`` is added to ``found.bad``."""
+    """Read every case; a bad one raises its error, or with ``skip_bad`` is added to ``found.bad``."""
     if found.bad and not skip_bad:
-        raise found.bad[min(found.bad)]
+        raise _offer_to_skip(found.bad[min(found.bad)])
     studies: list[Study] = []
     with closing(examine_each(found.cases, partial(examine_case, tumor_labels=tumor_labels))) as results:
         for case, result in results:
@@ -171,11 +173,17 @@ def _examine(found: Found, tumor_labels: Collection[int], skip_bad: bool) -> lis
             elif skip_bad:
                 found.bad[case.patient] = result
             else:
-                raise result
+                raise _offer_to_skip(result)
     if not studies:
         first = found.bad[min(found.bad)]
-        raise InputError(first.where, f"{first.what} (so it is with all {len(found.bad)} patients)", first.remedy)
+        raise InputError(first.where, f"{first.what} (none of {len(found.bad)} patients can be used)", first.remedy)
     return studies
+
+
+def _offer_to_skip(error: InputError) -> InputError:
+    return InputError(
+        error.where, error.what, f"{error.remedy}, or leave bad patients out with --skip-bad".lstrip(", ")
+    )
 
 
 def _split(studies: Sequence[Study], seed: int, test_share: float, folds: int) -> dict[str, int | None]:
@@ -193,7 +201,7 @@ def _write_case(
     folder: Path,
     labels: Collection[int],
 ) -> Item:
-    """Write the files of a case on FLAIR's grid, FLAIR in place of what it lacks, and return its datalist entry."""
+    """Write a case's files on FLAIR's grid, with FLAIR for missing sequences, and return its datalist entry."""
     case, fold = study.case, assigned[study.case.subject]
     part = "Ts" if fold is None else "Tr"
     images = read_images(case)
@@ -232,10 +240,11 @@ def _say_found(source: Path, found: Found, studies: Sequence[Study], say: Callab
     say(f"found {len(studies)} patients in {source}, layout {found.layout}")
     for sequence in SEQUENCES:
         lacking = [study.case.patient for study in studies if sequence not in study.sequences]
-        say(f"{sequence}: {len(studies) - len(lacking)} patients" + (f"; not {_list_some(lacking)}" if lacking else ""))
+        missing = f"; missing in {_list_some(lacking)}" if lacking else ""
+        say(f"{sequence}: {len(studies) - len(lacking)} patients{missing}")
     for reason, names in found.left_out.items():
         if names:
-            say(f"left out: {len(names)} that {reason}: {_list_some(names)}")
+            say(f"left out ({len(names)}), because they {reason}: {_list_some(names)}")
     for patient, message in sorted(found.bad.items()):
         say(f"left out: {patient}: {message}")
     for what, patients in {

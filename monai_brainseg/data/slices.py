@@ -14,10 +14,10 @@ import tifffile
 from PIL import Image
 
 SLICE_ENDINGS = (".tif", ".tiff", ".png")
-# What a damaged header claims must not fill the memory; no slice is as large.
+# A damaged header must not make us allocate all memory. No slice is this large.
 _MOST_VALUES = 2**28
 
-# A damaged file is reported once, by the error, not line by line by the library as well.
+# The error reports a damaged file once; the library's own lines are switched off.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
@@ -38,7 +38,7 @@ def encode_slice(image: np.ndarray, ending: str) -> bytes:
     """Return the file of a ``[row, column]`` or ``[row, column, 3]`` uint8 or uint16 image, losslessly compressed.
 
     Raises:
-        ValueError: the ending is none of ``SLICE_ENDINGS``, or the type is another.
+        ValueError: the ending is not one of ``SLICE_ENDINGS``, or the type is another one.
     """
     if ending.lower() not in SLICE_ENDINGS or image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"slices are written as uint8 or uint16 .tif or .png, not as {image.dtype} {ending}")
@@ -53,13 +53,13 @@ def _decode_tif(path: Path) -> np.ndarray:
         _check_size(page.shape)
         # Decoders fill what a truncated file lacks with zeros.
         if max(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)) > path.stat().st_size:
-            raise ValueError("its pixels end before they should")
+            raise ValueError("its pixel data is cut off")
         array = page.asarray()
         return np.moveaxis(array, 0, -1) if page.axes == "SYX" else array
 
 
 def _decode_png(path: Path) -> np.ndarray:
-    """Decode by libpng: Pillow reads the header, but makes 8 bits of 16-bit colours."""
+    """Decode with libpng: Pillow reads the header, but makes 8 bits of 16-bit colours."""
     with Image.open(path, formats=["PNG"]) as header:
         _check_size((*header.size, len(header.getbands())))
     return np.asarray(imagecodecs.png_decode(path.read_bytes()))

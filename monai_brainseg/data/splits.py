@@ -15,7 +15,7 @@ from monai_brainseg.files import write_json
 
 _PARTS = ("training", "test")
 _DRAWS = 100
-_PREPARE = "write it again by brainseg prepare"
+_PREPARE = "write it again with brainseg prepare"
 
 
 class _Files(TypedDict):
@@ -30,7 +30,7 @@ class Item(_Files, total=False):
     Attributes:
         image: its files in channel order (pre, FLAIR, post), or FLAIR alone.
         label: its mask.
-        patient: the name of the case; masks and scores are filed under it.
+        patient: the name of the case, of its mask and of its scores.
         subject: the person, who may have several cases.
         site: where the case was scanned, or "unknown".
         source: of merged folders, the data set that the case is of.
@@ -59,8 +59,8 @@ class _Parts(TypedDict):
 class Datalist(_Parts, total=False):
     """The cases of both parts of a prepared data set, and how it was prepared.
 
-    ``split`` is "slice" in what ``brainseg benchmark`` makes to measure the leak of such a split: people are there in
-    two folds. Everywhere else it is not there, and they are not.
+    ``split`` is "slice" in the datalists that ``brainseg benchmark`` writes to measure the leak of a split by slice,
+    where a person is in two folds. In every other datalist the field is missing, and a person is in one part only.
     """
 
     name: str
@@ -83,7 +83,7 @@ def split_by_patient(
     Patients are lined up by site, and by tumour size within a site (falling in every second one, so that neighbours
     stay alike where sites meet). The line is cut into as many runs as there are test patients, and one of each run
     is drawn. What is left is cut into runs of ``folds``, and each run is dealt out, one patient to each fold. So
-    folds differ by at most one patient in size and by at most two of one site. Of 100 such draws the one counts whose
+    folds differ by at most one patient in size and by at most two of one site. Of 100 such draws the one is taken whose
     parts are most alike in tumour size, by the mean rank.
 
     This is a randomised block design (Fisher, The Design of Experiments, 1935) with rerandomisation (Morgan and
@@ -92,7 +92,7 @@ def split_by_patient(
     Args:
         sites: the site of each patient; patients are persons, so all studies of one stay together.
         tumor_sizes: tumour volume of each patient, in any unit.
-        rng: where the draws come from.
+        rng: source of the draws.
         test_share: share of the patients in the test part, from 0 up to 1.
         folds: number of folds, at least 2.
 
@@ -106,7 +106,7 @@ def split_by_patient(
     if len(sites) - count < folds:
         raise InputError(
             f"{len(sites)} patients",
-            f"too few for {folds} folds and {count} test patients",
+            f"are too few for {folds} folds and {count} test patients",
             "add patients, or lower --folds or --test-share",
         )
     line: list[str] = []
@@ -136,7 +136,7 @@ def _draw_parts(line: Sequence[str], count: int, folds: int, rng: np.random.Gene
 
 
 def write_datalist(datalist: Datalist, path: Path) -> None:
-    """Write a datalist; paths become relative to it, and a list of one image that image.
+    """Write a datalist; paths become relative to it, and a list of one image becomes that image.
 
     ASCII, since MONAI opens it in the encoding of the system.
 
@@ -154,14 +154,14 @@ def read_datalist(path: Path, check_files: bool = True) -> Datalist:
 
     Args:
         path: the file, or the prepared folder that holds it as ``datalist.json``.
-        check_files: whether the files of every case must be there.
+        check_files: whether the files of every case must exist.
 
     Returns:
         the datalist; paths are joined to its folder, and ``image`` is always a list.
 
     Raises:
-        InputError: it is missing, is no datalist, lists no case, a patient twice, one person in two parts, a
-            training case without a fold, or a file that is not there.
+        InputError: it is missing or not a datalist, or lists no case, a patient twice, one person in two parts, a
+            training case without a fold, or a missing file.
     """
     file = path / "datalist.json" if path.is_dir() else path
     if not file.is_file():
@@ -169,11 +169,11 @@ def read_datalist(path: Path, check_files: bool = True) -> Datalist:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise InputError(file, f"is no JSON ({error})", _PREPARE) from error
+        raise InputError(file, f"is not valid JSON ({error})", _PREPARE) from error
     if not isinstance(content, dict) or not isinstance(content.get("training"), list) or not content["training"]:
         raise InputError(file, 'has no "training" list of cases', _PREPARE)
     if not isinstance(content.get("test", []), list):
-        raise InputError(file, 'its "test" part is no list of cases', _PREPARE)
+        raise InputError(file, 'its "test" part is not a list of cases', _PREPARE)
     datalist: dict[str, Any] = {**content}
     for part in _PARTS:
         datalist[part] = [_resolve(item, file, part) for item in content.get(part, [])]
@@ -205,7 +205,7 @@ def _check_files(items: Sequence[Item], file: Path) -> None:
     for item in items:
         for one in (*item["image"], item["label"]):
             if not Path(one).is_file():
-                raise InputError(one, f"is gone, but {file} lists it for {item['patient']}", _PREPARE)
+                raise InputError(one, f"is missing, but {file} lists it for {item['patient']}", _PREPARE)
 
 
 def _check_patients(training: Sequence[Item], test: Sequence[Item], file: Path, by_slice: bool) -> None:
@@ -228,10 +228,10 @@ def select_items(datalist: Path, part: str, fold: int | None = None, *, labelled
         datalist: the file, or the prepared folder that holds it.
         part: "training", "test" or "all".
         fold: of the training part, only this one.
-        labelled: whether the mask of each must be there.
+        labelled: whether the mask of each must exist.
 
     Raises:
-        InputError: the datalist cannot be used, or no case is left; names the folds there are.
+        InputError: the datalist cannot be used, or no case is left; the message names the folds.
     """
     listed = read_datalist(datalist, check_files=False)
     if fold is not None and part != "training":
@@ -246,5 +246,5 @@ def select_items(datalist: Path, part: str, fold: int | None = None, *, labelled
         raise InputError(datalist, f"lists no patient in its {part} part", "choose another --part")
     for item in items:
         if labelled and not Path(item["label"]).is_file():
-            raise InputError(item["label"], f"is gone, but {datalist} lists it as the truth of {item['patient']}")
+            raise InputError(item["label"], f"is missing, but {datalist} lists it as the truth of {item['patient']}")
     return items

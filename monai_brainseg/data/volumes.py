@@ -26,7 +26,7 @@ _NIFTI_DTYPES = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float16
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 _GZIP_LEVEL = 6
 _CHUNK = 2**20
-# 1024 voxels a side in float32: no head is larger, and what a damaged header claims must not fill the memory.
+# 1024 voxels a side in float32: no head is larger, and a damaged header must not make us allocate all memory.
 _LARGEST = 2**32
 
 
@@ -56,7 +56,7 @@ class Volume:
 
 
 def stack_slices(voxels: np.ndarray) -> Volume:
-    """Return the volume of ``[x, y, z]`` slices without spacing, which lie as on a reading screen (LPS)."""
+    """Return the volume of ``[x, y, z]`` slices without spacing, oriented as on a reading screen (LPS)."""
     return Volume(voxels, _SLICES_AFFINE.copy(), spacing_known=False)
 
 
@@ -77,8 +77,8 @@ def read_slices(files: Sequence[Path]) -> np.ndarray:
         if (array.shape, array.dtype) != (slices[0].shape, slices[0].dtype):
             raise InputError(
                 file,
-                f"{_describe(array)} where {files[0].name} is {_describe(slices[0])}",
-                "slices of one patient must agree: export them again or leave the patient out (--skip-bad)",
+                f"is {_describe(array)}, but {files[0].name} is {_describe(slices[0])}",
+                "slices of a patient have one size and type: export them again",
             )
     stacked = np.stack(slices)
     return np.ascontiguousarray(stacked.transpose(2, 1, 0, *range(3, stacked.ndim)))
@@ -89,7 +89,7 @@ def write_slices(voxels: np.ndarray, files: Sequence[Path]) -> None:
 
     Raises:
         InputError: a file cannot be written.
-        ValueError: the type is another, a file ends in neither .tif nor .png, or there are not z files.
+        ValueError: the type is another one, a file ends in neither .tif nor .png, or there are not z files.
     """
     for image, file in zip(np.moveaxis(voxels, 2, 0).swapaxes(1, 2), files, strict=True):
         write_whole(file, encode_slice(np.ascontiguousarray(image), file.suffix))
@@ -142,7 +142,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
         raise ValueError(f"{path}: NIfTI is written as .nii.gz or .nii")
     dtype = _NIFTI_DTYPES.get(volume.voxels.dtype.name, volume.voxels.dtype)
     image = nib.Nifti1Image(volume.voxels.astype(dtype, copy=False), volume.affine)
-    # Both forms, since readers differ in which they trust; "scanner" is said of real millimetres only.
+    # Both forms of the affine, since readers differ in which they use. Only real millimetres get the code "scanner".
     code = "scanner" if volume.spacing_known else "aligned"
     image.set_sform(volume.affine, code)
     image.set_qform(volume.affine, code)
@@ -154,7 +154,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
 def hash_images(volumes: Sequence[Volume]) -> str:
     """Return 16 hex digits of SHA-256 over shape and voxel values of the sequences in order, whatever their type.
 
-    A sequence equal to an earlier one counts once: FLAIR standing in for a missing sequence is no new content.
+    A sequence equal to an earlier one counts once: FLAIR in place of a missing sequence is not new content.
     """
     hashes = [_hash_voxels(volume.voxels) for volume in volumes]
     return hashlib.sha256(b"".join(dict.fromkeys(hashes))).hexdigest()[:16]
@@ -170,7 +170,7 @@ def _hash_voxels(voxels: np.ndarray) -> bytes:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    remedy = "download or export it again, or leave the patient out (--skip-bad)"
+    remedy = "download or export it again"
     return InputError(path, f"cannot be read ({reason[:160]})", remedy)
 
 
@@ -190,7 +190,7 @@ def _describe(array: np.ndarray) -> str:
 
 
 def compress(data: bytes) -> bytes:
-    """Return gzip without a time, so that equal data are equal files."""
+    """Compress without a time stamp, so that equal data give equal files."""
     buffer = io.BytesIO()
     with gzip.GzipFile("", "wb", _GZIP_LEVEL, buffer, mtime=0) as file:
         file.write(data)

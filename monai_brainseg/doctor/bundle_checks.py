@@ -30,7 +30,7 @@ _FRAMEWORKS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_vers
 
 
 class _Unread(ConfigWorkflow):
-    """A workflow whose properties are looked up and not made, so that MONAI's own check runs no code of the config."""
+    """A workflow whose properties are looked up but not built, so that MONAI's check runs no code of the config."""
 
     def _get_property(self, name: str, property: dict) -> Any:  # noqa: A002 - MONAI's name
         try:
@@ -41,7 +41,7 @@ class _Unread(ConfigWorkflow):
 
 
 def check_bundle(bundle: Path) -> list[Finding]:
-    """Return what is wrong with a bundle; its network is made only of networks of monai, torch and ours.
+    """Return what is wrong with a bundle; only networks of monai, torch and this package are built.
 
     Args:
         bundle: its folder.
@@ -65,22 +65,22 @@ def check_bundle(bundle: Path) -> list[Finding]:
 
 def _check_plain(bundle: Path) -> Iterator[Finding]:
     content = _load(bundle / "configs/inference.yaml")
-    with suppress(InputError):  # a reference that leads nowhere, said where the network is made
+    with suppress(InputError):  # a reference to nothing; building the network reports it
         if "network_def" in content and read_network(content) is None:
-            what = "network_def runs code besides networks of monai, torch and ours: weights not compared"
-            yield Finding(WARNING, bundle, what, "look through the bundle's configs first")
+            what = "network_def is not only a network of monai, torch or this package: weights not compared"
+            yield Finding(WARNING, bundle, what, "review the bundle's configs first")
 
 
 def _waits_for_weights(where: str | Path) -> bool:
-    """A bundle without weights of its own is whole: it is there to be trained."""
+    """A bundle without weights of its own is complete: it can be trained."""
     return Path(where).name == "model.pt" and not Path(where).exists()
 
 
 def check_overlays(bundle: Path, folder: Path) -> list[Finding]:
     """Return the overlays and recipes in ``folder`` that name an id which the bundle's configs lack.
 
-    Those that say by ``bundle_root`` that they are laid over another bundle are not looked at; the bundle's own
-    ``multi_gpu_train.yaml`` and ``evaluate.yaml`` are looked at too.
+    Overlays whose ``bundle_root`` names another bundle are not checked; the bundle's own ``multi_gpu_train.yaml`` and
+    ``evaluate.yaml`` are.
     """
     configs, found = bundle / "configs", []
     evaluate = configs / "evaluate.yaml"
@@ -92,7 +92,7 @@ def check_overlays(bundle: Path, folder: Path) -> list[Finding]:
                 continue
             check_command(Command(run_id, (str(configs / base), *map(str, list_files(file))), {}))
         except InputError as error:
-            remedy = f"correct it, or lay it over another bundle than {bundle.name}"
+            remedy = f"correct it, or use it on another bundle than {bundle.name}"
             found.append(Finding(ERROR, error.where, error.what, remedy))
     return found
 
@@ -100,7 +100,7 @@ def check_overlays(bundle: Path, folder: Path) -> list[Finding]:
 def _check_licence(bundle: Path) -> Iterator[Finding]:
     if (bundle / "models").is_dir() and not (bundle / "docs" / "data_license.txt").is_file():
         where = bundle / "docs" / "data_license.txt"
-        yield Finding(WARNING, where, "not there: weights carry the licence of their data", "write it")
+        yield Finding(WARNING, where, "is missing, but weights have the licence of their data", "write it")
 
 
 def _check_versions(file: Path) -> Iterator[Finding]:
@@ -110,7 +110,7 @@ def _check_versions(file: Path) -> Iterator[Finding]:
         others = dict(metadata.get("optional_packages_version") or {})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         if file.is_file():
-            yield Finding(ERROR, file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
+            yield Finding(ERROR, file, f"is not valid metadata ({' '.join(str(error).split())[:100]})", "correct it")
         return
     frameworks = {name: metadata[key] for key, name in _FRAMEWORKS.items() if key in metadata}
     for name, wanted in {**frameworks, **packages}.items():
@@ -120,7 +120,7 @@ def _check_versions(file: Path) -> Iterator[Finding]:
 
 
 def check_version(name: str, wanted: str, where: str) -> Iterator[Finding]:
-    """Yield what is to be said of a package that ``where`` names with the version it was tried with."""
+    """Yield findings about a package that ``where`` names with the version that was tested."""
     from packaging.version import InvalidVersion, Version
 
     try:
@@ -131,12 +131,12 @@ def check_version(name: str, wanted: str, where: str) -> Iterator[Finding]:
     try:
         have, want = Version(here).release, Version(wanted).release
     except InvalidVersion:
-        yield Finding(ERROR, where, f"{name}: {wanted!r} is no version", "write one such as 1.2.3")
+        yield Finding(ERROR, where, f"{name}: {wanted!r} is not a version", "write one such as 1.2.3")
         return
     if have[:2] < want[:2]:
         yield Finding(WARNING, where, f"{name} is {here}, older than {wanted}", f"pip install '{name}>={wanted}'")
     elif have != want:
-        yield Finding(NOTE, where, f"{name} is {here}, tried with {wanted}", "nothing to do unless a run fails")
+        yield Finding(NOTE, where, f"{name} is {here}, tested with {wanted}", "nothing to do unless a run fails")
 
 
 def _check_properties(files: Sequence[Path], kind: str) -> Iterator[Finding]:
@@ -147,24 +147,24 @@ def _check_properties(files: Sequence[Path], kind: str) -> Iterator[Finding]:
         return
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the other name for packages, which the model zoo asks for
+            warnings.simplefilter("ignore")  # about the other key for packages, which the model zoo requires
             workflow = _Unread(config_file=given, meta_file=str(metadata), logging_file=False, workflow_type=kind)
         missing = workflow.check_properties() or []
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        yield Finding(ERROR, file, f"MONAI cannot read it ({' '.join(str(error).split())[:120]})", "mend it")
+        yield Finding(ERROR, file, f"MONAI cannot read it ({' '.join(str(error).split())[:120]})", "correct it")
         return
     for name in missing:
         id_ = workflow.properties[name]["id"] if workflow.properties else name
-        yield Finding(ERROR, file, f"MONAI asks for {name!r} as the id {id_!r}, and it is not there", "add it")
+        yield Finding(ERROR, file, f"MONAI needs {name!r} as the id {id_!r}, which is missing", "add it")
 
 
 def _load(file: Path) -> dict[str, Any]:
     try:
         return load_config(file)
     except (InputError, OSError):
-        return {}  # said by what reads it
+        return {}  # reading it reports the problem
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """Return the plain top-level values of a training config, which say how much work and memory it takes."""
+    """Return the plain top-level values of a training config, which decide its time and memory."""
     return {name: value for name, value in _load(file).items() if isinstance(value, (int, float, list))}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FIELD_OF_VIEW = (224.0, 224.0, 120.0)  # millimetres, whatever the number of voxels
+FIELD_OF_VIEW = (224.0, 224.0, 120.0)  # millimetres, for any number of voxels
 
 (AIR, SKIN, FAT, BONE, MARROW, MUSCLE, FLUID, VENTRICLE) = range(8)
 (GREY, WHITE, NUCLEUS, VESSEL, PLEXUS, CAP, MUCOSA, LIPOMA) = range(8, 16)
@@ -131,7 +131,7 @@ def _petrous_clearance(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarra
 
 
 def _label_skull(rng: np.random.Generator, head: Head) -> None:
-    """Label what lies between skin and brain: scalp, skull, and at the base orbits, nose and mastoids."""
+    """Label what is between skin and brain: scalp, skull, and at the base orbits, nose and mastoids."""
     labels, depth = head.labels, head.skin_depth
     scalp = 5.5 + 1.5 * smooth_noise(rng, labels.shape, (5, 5, 3)) + 2 * (head.y > 60)
     skull = scalp + 5.5 + 0.8 * smooth_noise(rng, labels.shape, (6, 6, 4))

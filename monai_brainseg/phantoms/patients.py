@@ -1,9 +1,9 @@
 """Synthetic patients: heads in which a tumour is hard to find, for the demo and the tests.
 
 A head's tissues are painted with three intensities each, given lesions, and scanned: receive bias, Rician noise, gain,
-gamma and black level differ from patient to patient. Much that is no tumour is as bright in FLAIR as a lesion: fat,
-mucosa, choroid plexus, caps of the ventricles, lipomas. What tells a lesion is its compact irregular shape inside one
-hemisphere, and that it is dark before contrast.
+gamma and black level differ from patient to patient. Much that is not tumour is as bright in FLAIR as a lesion: fat,
+mucosa, choroid plexus, caps of the ventricles, lipomas. A lesion differs by its compact irregular shape inside one
+hemisphere, and it is dark before contrast.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def make_phantom(
     """
     for name, value, low, high in (("size", size, 48, 512), ("slices", slices, 8, 256)):
         if not low <= value <= high:
-            raise InputError(f"{name} {value}", f"phantoms have {low} to {high}", "choose a number between")
+            raise InputError(f"{name} {value}", f"phantoms have {low} to {high}", "choose a number in this range")
     shape = (size, size, slices)
     head = make_head(rng, shape)
     intensities = _INTENSITIES * np.exp(style.tint * rng.standard_normal(_INTENSITIES.shape, dtype=np.float32))
@@ -153,11 +153,11 @@ def write_phantoms(
 ) -> list[str]:
     """Write patients 1 to ``patients`` below ``output``, each a folder, and return their names.
 
-    A patient depends on the seed and its number alone: more of them leave the first as they were. One that is there
-    already is replaced, whole.
+    A patient depends on the seed and its number alone: more of them leave the first as they were. A patient that exists
+    already is replaced completely.
 
     Args:
-        output: The folder; made if need be.
+        output: The folder; it is made if it is missing.
         patients: How many.
         seed: Another seed gives other patients of the same names.
         layout: A key of ``WRITERS``: ``kaggle_3m``, slices without spacing, or ``nifti``, BraTS names and millimetres.
@@ -171,7 +171,7 @@ def write_phantoms(
     if layout not in WRITERS:
         raise InputError(f"layout {layout!r}", "there is no such layout", f"choose {' or '.join(WRITERS)}")
     if patients < 1 or seed < 0:
-        raise InputError(f"patients {patients}, seed {seed}", "want at least 1 patient and a seed of at least 0")
+        raise InputError(f"patients {patients}, seed {seed}", "must be at least 1 patient and a seed of 0 or more")
     names = [f"PHANTOM_{SITES[number % len(SITES)]}_{number:04d}" for number in range(1, patients + 1)]
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Masks as DICOM segmentation objects, which viewers lay over the series that they were made of."""
+"""Masks as DICOM segmentation objects, which viewers show over the series that they were made from."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from monai_brainseg.files import write_whole
 
 _LIBRARY = "highdicom"
 MISSING = f"DICOM SEG needs {_LIBRARY}"
-_INSTALL = "install it by: pip install 'monai-brainseg[dicom]'"
+_INSTALL = "install it with: pip install 'monai-brainseg[dicom]'"
 
 
 def can_write() -> bool:
-    """Is the library there that writes DICOM SEG?"""
+    """Is the library that writes DICOM SEG installed?"""
     return find_spec(_LIBRARY) is not None
 
 
 def write_segmentation(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> None:
     """Write a mask as a binary DICOM SEG that refers to the images of a series, on their grid.
 
-    It belongs to their study, and so carries the patient that they name.
+    It belongs to their study, and therefore names the same patient.
 
     Args:
         mask: ``[x, y, z]`` bool.
@@ -36,10 +36,10 @@ def write_segmentation(mask: np.ndarray, files: Sequence[Path], file: Path, netw
         network: what made the mask, with a version.
 
     Raises:
-        InputError: highdicom is missing, the images lack what DICOM asks of them, or the file cannot be written.
+        InputError: highdicom is missing, the images lack attributes that DICOM requires, or the file cannot be written.
     """
     with warnings.catch_warnings():
-        # pydicom prints what it finds odd, and with it the patient's name.
+        # pydicom's warnings may contain the patient's name.
         warnings.simplefilter("ignore")
         data = _make(mask, files, file, network)
     write_whole(file, data)
@@ -80,9 +80,11 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
         )
         buffer = io.BytesIO()
         made.save_as(buffer)
-    except Exception as error:  # files of scanners lack all sorts of what DICOM asks for
-        # No word of the error: it may repeat whatever the images say of a person.
+    except Exception as error:  # many files of scanners lack required attributes
+        # The error's text is left out: it may repeat what the images say about a person.
         kind = type(error).__name__
-        reason = f"they lack, or have in a wrong form, what DICOM asks for: {kind}"
-        raise InputError(file.name, f"no DICOM SEG can be made of these images ({reason})", "use the NIfTI") from None
+        reason = f"required attributes are missing or wrong: {kind}"
+        raise InputError(
+            file.name, f"no DICOM SEG can be made of these images ({reason})", "use the NIfTI mask"
+        ) from None
     return buffer.getvalue()

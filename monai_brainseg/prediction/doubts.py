@@ -1,4 +1,4 @@
-"""What makes the mask of a study doubtful: said beside it, since a wrong mask looks like any other."""
+"""Reasons to doubt a study's mask. They are reported with it, since a wrong mask looks like any other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monai_brainseg.data.display_axes import turn_spacing, turn_to_screen
 from monai_brainseg.data.heads import find_head
-from monai_brainseg.data.screens import turn_spacing, turn_to_screen
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
 
@@ -22,7 +22,7 @@ _MILLIMETRES = (110.0, 240.0)
 _FEW_SLICES = 8
 _FEW_VALUES = 10  # the darkest volume of the LGG set has more than 60 different values, a mask has a handful
 _SMALL_HEAD = 0.05  # of a slice; in the LGG set the smallest head takes 0.38
-_THICK = 2.0  # how much further apart slices are than pixels, when a direction can be called that of the slices
+_THICK = 2.0  # times the distance of pixels: from here on, an axis counts as that of the slices
 _UPSIDE_DOWN = 0.3
 _HUGE = 0.5
 _NOISE = 0.3  # correlation of every second pixel with the next one; in the LGG set 0.8 or more
@@ -35,8 +35,8 @@ class Look:
     """What a study looks like.
 
     Attributes:
-        scale: what its spacing within slices is to be multiplied by before the network sees it; 1 where the spacing is
-            known, or the head about as large as the network knows.
+        scale: factor for its spacing within slices before the network sees it; 1 if the spacing is known, or if the
+            head has about the size that the network knows.
         head: where the head is, ``[x, y, z]`` as on a screen, on every ``step``-th column and row.
         step: see ``head``.
         warnings: in plain words.
@@ -56,7 +56,7 @@ def look_at_images(images: Mapping[str, Volume], keep_scale: bool = False) -> Lo
         keep_scale: let the head be of any size.
 
     Raises:
-        InputError: a sequence has one value all over, or so few that it is a mask.
+        InputError: a sequence has one value everywhere, or so few that it is a mask.
     """
     for sequence, volume in images.items():
         _refuse_no_image(sequence, volume.voxels)
@@ -80,50 +80,50 @@ def look_at_mask(mask: np.ndarray, flair: Volume, look: Look) -> list[str]:
     thin = turned[:: look.step, :: look.step]
     warnings = []
     if thin.any() and np.mean(~look.head[thin]) > _OUTSIDE:
-        warnings.append(f"{np.mean(~look.head[thin]):.0%} of the mask lie outside the head")
+        warnings.append(f"{np.mean(~look.head[thin]):.0%} of the mask is outside the head")
     if thin.sum() > _HUGE * look.head.sum():
-        warnings.append(f"the mask is {thin.sum() / look.head.sum():.0%} of the head")
+        warnings.append(f"the mask covers {thin.sum() / look.head.sum():.0%} of the head")
     return warnings
 
 
 def _refuse_no_image(sequence: str, voxels: np.ndarray) -> None:
     if voxels.min() == voxels.max():
-        raise InputError(sequence, f"has the value {voxels.flat[0]:g} all over", "export it again, or leave it out")
+        raise InputError(sequence, f"has the value {voxels.flat[0]:g} everywhere", "export it again, or leave it out")
     # A thousand voxels of an image differ; of the few that look like a mask all voxels are counted.
     spread = voxels.ravel(order="K")[:: max(1, voxels.size // 20000)]
     if len(np.unique(spread)) < _FEW_VALUES and len(values := np.unique(voxels)) < _FEW_VALUES:
-        raise InputError(sequence, f"has only {len(values)} different values, as a mask has", "give the image")
+        raise InputError(sequence, f"has only {len(values)} different values, like a mask", "give the image")
 
 
 def _judge_unit(flair: Volume) -> Iterable[str]:
     spacing = flair.spacing
     if not flair.spacing_known and not np.allclose(spacing, 1):
         size = "x".join(f"{side:g}" for side in spacing.round(2))
-        yield f"its header names no unit for voxels of {size}: no millilitres; if they are mm, set xyzt_units"
+        yield f"its header has no unit for voxels of {size}, so volumes are unknown; if it is mm, set xyzt_units"
 
 
 def _judge_slices(flair: Volume) -> Iterable[str]:
     (count,) = turn_to_screen(flair, flair.voxels)[0].shape[2:]
     if count < _FEW_SLICES:
-        yield f"it has few slices ({count}): what lies between them is not seen"
+        yield f"it has few slices ({count}): a tumour between them is not seen"
     spacing = turn_spacing(flair)
     thick = int(spacing.argmax())
     if flair.spacing_known and thick != 2 and spacing[thick] > _THICK * np.median(spacing):
         seen = ("sagittal", "coronal")[thick]
-        yield f"it was scanned in {seen} slices, and the network sees axial ones, which are coarse here"
+        yield f"it was scanned in {seen} slices; the network sees axial slices, which are coarse here"
 
 
 def _judge_noise(voxels: np.ndarray) -> Iterable[str]:
     likeness = np.corrcoef(voxels[1:].ravel(), voxels[:-1].ravel())[0, 1] if len(voxels) > 1 else 1.0
     if not likeness > _NOISE:
-        yield "no head was found: neighbouring pixels have nothing in common, as in noise"
+        yield "no head was found: neighbouring pixels are unrelated, as in noise"
 
 
 def _judge_head(head: np.ndarray, spacing: np.ndarray) -> Iterable[str]:
     areas = head.mean(axis=(0, 1))
     fullest = head[..., int(areas.argmax())]
     if areas.max() < _SMALL_HEAD:
-        yield f"no head was found: the largest thing takes {areas.max():.1%} of a slice"
+        yield f"no head was found: the largest object fills {areas.max():.1%} of a slice"
         return
     if areas.max() > 0.98:
         yield "no head was found: there is no air around it"
@@ -149,5 +149,5 @@ def _choose_scale(head: np.ndarray, spacing: np.ndarray, known: bool) -> tuple[f
     ratio = USUAL_DIAMETER / diameter
     if 1 / _FAR_OFF < ratio < _FAR_OFF or not _SMALL_HEAD < share < 0.98:
         return 1.0, []
-    said = f"the head is {diameter:.0f} pixels across and its spacing unknown: they were taken for {ratio:.2f} mm each"
+    said = f"the head is {diameter:.0f} pixels across, the spacing is unknown: a pixel was taken as {ratio:.2f} mm"
     return ratio, [said]

@@ -16,8 +16,8 @@ from monai_brainseg.data.naming import CHANNELS, ROLES, SEQUENCES, clean_name
 from monai_brainseg.data.volumes import NIFTI_ENDINGS
 from monai_brainseg.errors import InputError
 
-# Of what lies among the inputs.
-NO_IMAGES = "are no FLAIR, pre- or post-contrast image"
+# Reason for files among the inputs that are not used.
+NO_IMAGES = "are not FLAIR, pre- or post-contrast images"
 
 _CHANNEL = re.compile(r"(?P<case>.+)_000(?P<channel>[0-2])")
 _LAST_NUMBER = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)\D*")
@@ -29,7 +29,7 @@ def make_case(name: str, images: Mapping[str, tuple[Path, ...]], *notes: str, ch
     Args:
         name: of the case.
         images: files of each sequence.
-        notes: what the names of its files already say against it.
+        notes: problems that the names of its files already show.
         channels: whether a file holds all sequences.
     """
     return Case(clean_name(name), clean_name(name), "unknown", images, (), CHANNELS if channels else {}, notes)
@@ -47,12 +47,12 @@ def add_slices(found: Found, files: Sequence[Path]) -> None:
         twice = [several for several in numbers.values() if len(several) > 1]
         if twice:
             found.bad[clean_name(name)] = InputError(
-                twice[0][1], f"has the number of {twice[0][0].name}", "remove one of them"
+                twice[0][1], f"has the same number as {twice[0][0].name}", "remove one of them"
             )
             continue
         stack = tuple(numbers[number][0] for number in sorted(numbers))
         lacking = sorted(set(range(min(numbers), max(numbers))) - numbers.keys())
-        notes = [f"slice {lacking[0]} is missing, {len(lacking)} in all"] if lacking else []
+        notes = [f"slice {lacking[0]} is missing; {len(lacking)} missing in all"] if lacking else []
         found.cases.append(make_case(name, dict.fromkeys(SEQUENCES, stack), *notes, channels=True))
 
 
@@ -82,7 +82,7 @@ def add_volumes(found: Found, files: Sequence[Path]) -> None:
         if any(find_word(_stem(file))[0] == "flair" for file in rest):
             _add_spoken(found, folder, rest)
         else:
-            # Without a FLAIR by name, a file is a study of its own.
+            # If no name says FLAIR, each file is a study of its own.
             found.cases += [_make_whole(file) for file in rest]
 
 
@@ -110,7 +110,7 @@ def add_dicom(found: Found, files: Sequence[Path], wanted: str | None) -> None:
             found.bad[clean_name(name)] = error
             continue
         flair = says_flair(series.description)
-        notes = [] if flair else [f"series {series} does not say FLAIR, which the network takes"]
+        notes = [] if flair else [f"series {series} does not say FLAIR, which the network needs"]
         found.cases.append(make_case(name, {"flair": series.files}, *notes))
 
 
@@ -127,12 +127,12 @@ def _add_roles(found: Found, name: str, images: Mapping[str, Sequence[Path]]) ->
     twice = [(role, several) for role, several in images.items() if len(several) > 1]
     if twice:
         role, several = twice[0]
-        what = f"is a second {role} of {name}, as {several[0].name}"
+        what = f"is a second {role} of {name}, beside {several[0].name}"
         found.bad[clean_name(name)] = InputError(several[1], what, "remove or rename one")
     elif "flair" not in images:
         some = next(iter(images.values()))[0]
         found.bad[clean_name(name)] = InputError(
-            some, f"{name} has no FLAIR", "add it, or give it by --flair if this is one"
+            some, f"{name} has no FLAIR", "add it, or give this file with --flair if it is one"
         )
     else:
         roles = {role: (images[role][0],) for role in SEQUENCES if role in images}
@@ -166,7 +166,7 @@ def _add_channels(found: Found, numbered: Sequence[tuple[re.Match[str], Path]]) 
 def _make_whole(file: Path) -> Case:
     """Return a study of one file: FLAIR, or pre-contrast, FLAIR and post-contrast along a fourth axis."""
     role = find_word(_stem(file))[0]
-    notes = [f"its name says {role}, and the network takes FLAIR"] if role in ("pre", "post", "unused") else []
+    notes = [f"its name says {role}, but the network needs FLAIR"] if role in ("pre", "post", "unused") else []
     several = _count_channels(file) == len(SEQUENCES)
     return make_case(
         _stem(file), dict.fromkeys(SEQUENCES if several else ("flair",), (file,)), *notes, channels=several
@@ -176,7 +176,7 @@ def _make_whole(file: Path) -> Case:
 def _count_channels(file: Path) -> int:
     try:
         shape = nib.load(file).shape
-    except Exception:  # what is wrong with it is said when it is read
+    except Exception:  # reading it will report the problem
         return 1
     return int(shape[3]) if len(shape) == 4 else 1
 

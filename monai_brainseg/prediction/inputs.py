@@ -1,4 +1,4 @@
-"""What is to be segmented: the studies among files and folders of every kind."""
+"""The studies to segment, found among files and folders of every kind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find_studies(
     series: str | None = None,
     leave_out: Path | None = None,
 ) -> Found:
-    """Find the studies among files and folders; of images, headers alone are opened.
+    """Find the studies among files and folders; of images, only headers are read.
 
     Args:
         inputs: files or folders, searched to the bottom.
@@ -44,10 +44,10 @@ def find_studies(
         part: of prepared folders: "test", "training" or "all".
         fold: of prepared folders only this one, of the training part.
         series: of DICOM studies, see ``dicom.choose_series``.
-        leave_out: a folder that may lie within an input, such as that of the masks.
+        leave_out: a folder that may be inside an input, such as that of the masks.
 
     Raises:
-        InputError: an input is missing, or there is no study among them.
+        InputError: an input is missing, there is no study among them, or an option is for inputs that are not there.
     """
     found = Found()
     loose: list[Path] = []
@@ -61,6 +61,10 @@ def find_studies(
         else:
             loose += list_files(path) if path.is_dir() else [path]
     files = _sort_forms(dict.fromkeys(_leave_out(loose, leave_out)), found)
+    if fold is not None and not any((path / "datalist.json").is_file() for path in inputs):
+        raise InputError(f"--fold {fold}", "only a prepared folder has folds", "leave it out")
+    if series is not None and not files["dicom"]:
+        raise InputError(f"--series {series}", "only DICOM files have a series", "leave it out")
     patterns = parse_naming(naming, required=("flair",)) if naming else None
     add_slices(found, files["slices"])
     (add_named(found, files["nifti"], patterns) if patterns else add_volumes(found, files["nifti"]))
@@ -120,7 +124,7 @@ def _tell_apart(cases: Sequence[Case]) -> list[Case]:
         folders = [_list_folders(case) for case in cases]
         if depth > max(map(len, folders)):
             twice = next(case for case in cases if names.count(case.patient.casefold()) > 1)
-            raise InputError(twice.images["flair"][0], "given twice", "name it once")
+            raise InputError(twice.images["flair"][0], "is given twice", "name it once")
         cases = [
             replace(case, patient=clean_name(f"{above[depth - 1]}_{case.patient}"))
             if names.count(case.patient.casefold()) > 1 and depth <= len(above)

@@ -1,4 +1,4 @@
-"""Masks in the form and on the grid of the images that they were made of, with what lies beside them."""
+"""Masks in the format and on the grid of their images, with maps and previews beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.files import unwritable, write_whole
 from monai_brainseg.prediction.dicom_masks import write_segmentation
 from monai_brainseg.prediction.mask_records import read_record
-from monai_brainseg.prediction.montages import draw_montage
+from monai_brainseg.prediction.previews import draw_montage
 
 # NIfTI fields for free text, which may name the patient.
 _TEXTS = ("descrip", "aux_file", "db_name", "intent_name", "data_type")
@@ -43,12 +43,12 @@ def write_like(voxels: np.ndarray, source: Path, file: Path) -> None:
         file: ``.nii.gz``.
 
     Raises:
-        InputError: the file cannot be written, or the other one has gone.
+        InputError: the file cannot be written, or the other one is missing.
     """
     try:
         image = nib.load(source)
     except Exception as error:
-        raise InputError(source, "cannot be read any more", "give it again") from error
+        raise InputError(source, "can no longer be read", "put it back") from error
     header = image.header.copy()
     if header.endianness != nib.Nifti1Header().endianness:
         header = header.as_byteswapped()
@@ -56,7 +56,7 @@ def write_like(voxels: np.ndarray, source: Path, file: Path) -> None:
     for name in _TEXTS:
         if name in header:
             header[name] = b""
-    # Ranges, scales and times are of the image.
+    # The image's ranges, scales and times do not apply to a mask.
     for name in ("cal_max", "cal_min", "toffset", "slice_duration", "slice_start", "slice_end", "slice_code"):
         header[name] = 0
     dtype = np.uint8 if voxels.dtype == bool else np.float32

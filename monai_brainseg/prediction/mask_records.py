@@ -15,7 +15,8 @@ from brainseg_unet_scripts.records import list_weights
 from filelock import FileLock
 
 from monai_brainseg.files import unwritable, write_json
-from monai_brainseg.weights.provenance import RECORD, describe_machine, list_versions
+from monai_brainseg.records import describe_machine, list_versions
+from monai_brainseg.weights.provenance import RECORD
 
 _FOLDER, _FAILED = "records", "records/failed"
 _PACKAGES = ("monai", "torch", "numpy", "nibabel", "itk")
@@ -39,7 +40,7 @@ def read_record(output: Path, case: str) -> dict[str, Any]:
 
 
 def write_record(output: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a case, whose name is its ``case``; that it failed before is forgotten.
+    """Write the record of a case, whose name is its ``case``; the record of an earlier failure is removed.
 
     Raises:
         InputError: it cannot be written.

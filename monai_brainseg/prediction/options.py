@@ -1,4 +1,4 @@
-"""How studies are segmented: the options, and the bundle that they make ready."""
+"""The options of a segmentation, and the bundle that is loaded with them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from brainseg_unet_scripts.errors import BundleError
 from brainseg_unet_scripts.precision import Amp, describe_precision, name_precision, select_device, select_precision
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
+from monai_brainseg.prediction.segmenters import Segmenter, load_bundle
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.recipes import read_trained, select_inference
 from monai_brainseg.weights.provenance import describe_checkpoint
 
-# Options that decide what a mask is, or what lies beside it.
+# Options that decide the content of a mask, or which files are beside it.
 _DECISIVE = ("tta", "operating_point", "smoothing", "probability", "uncertainty", "keep_scale")
 
 
@@ -27,16 +28,16 @@ class Options:
     """How studies are segmented and what is written.
 
     Attributes:
-        bundle: its name or folder; the recipe's or the default where it is None.
-        recipe: that the weights were trained by, where that was not the bundle as it is.
+        bundle: its name or folder; the recipe's or the default if None.
+        recipe: that the weights were trained with; None for the bundle itself.
         checkpoints: files of weights; the bundle's own if empty, the mean of the probabilities if several.
         tta: average with the mirrored volume too.
         operating_point: of the bundle, "balanced" or "recall".
         smoothing: weigh each slice's probabilities with its neighbours'.
         probability: also write the map of the tumour's probability.
-        uncertainty: also write the map of entropy, and say a confidence.
-        keep_scale: take a pixel for a millimetre where the spacing is unknown, however large the head is.
-        device: "cpu", "cuda", "cuda:1"; a GPU if there is one where it is None.
+        uncertainty: also write the map of entropy, and give a confidence.
+        keep_scale: take a pixel as a millimetre if the spacing is unknown, whatever the size of the head.
+        device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
         amp: "auto", True or False: the precision, as in the bundle's configs.
     """
 
@@ -55,13 +56,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle with its weights, ready, and what records say of it.
+    """A loaded bundle with its weights, and what records say about it.
 
     Attributes:
         name: of the bundle.
-        segmenter: the bundle at work.
+        segmenter: the loaded bundle.
         checkpoints: its weights, as ``provenance.describe_checkpoint`` gives them.
-        settings: all that decides what a mask is, but for the study.
+        settings: everything except the study that decides a mask.
     """
 
     name: str
@@ -74,11 +75,14 @@ def load_model(options: Options) -> Model:
     """Load the bundle and the weights that the options name.
 
     Raises:
-        InputError: weights, bundle or device cannot be used.
+        InputError: weights, bundle, device or an option of the bundle cannot be used.
     """
     (bundle, overlay), device = _find_network(options), choose_device(options.device)
     files = options.checkpoints or (bundle / "models" / "model.pt",)
-    segmenter = load_bundle(bundle, files, device, _choose_overrides(options), overlay)
+    try:
+        segmenter = load_bundle(bundle, files, device, _choose_overrides(options), overlay)
+    except BundleError as error:
+        raise InputError(error.where, error.what, error.remedy) from error
     checkpoints = [describe_checkpoint(file) for file in files]
     settings = {
         "bundle": bundle.resolve().name,
@@ -86,14 +90,14 @@ def load_model(options: Options) -> Model:
         "weights": [checkpoint["sha256"] for checkpoint in checkpoints],
         **{name: vars(options)[name] for name in _DECISIVE},
         **({"recipe": overlay} if overlay else {}),
-        # By these single voxels may differ; what auto gives is no reason to do masks again on another machine.
+        # Precision may change single voxels. What auto gives is not a reason to repeat masks on another machine.
         **({"amp": options.amp} if options.amp != "auto" else {}),
     }
     return Model(bundle.name, segmenter, checkpoints, settings)
 
 
 def explain_precision(segmenter: Segmenter, amp: Amp) -> str:
-    """Return it with the reason, where that is what was asked and not an older bundle's own."""
+    """Return the precision, with the reason unless an older bundle chose it itself."""
     if segmenter.precision != select_precision(amp, segmenter.device):
         return name_precision(segmenter.precision)
     return describe_precision(segmenter.precision, segmenter.device, amp)
@@ -110,7 +114,7 @@ def _choose_overrides(options: Options) -> dict[str, Any]:
 
 
 def _find_network(options: Options) -> tuple[Path, dict[str, Any]]:
-    """Return the bundle's folder and what a recipe lays over its ``inference.yaml``."""
+    """Return the bundle's folder and the recipe's overlay on its ``inference.yaml``."""
     if options.recipe is None:
         return find_bundle(options.bundle or DEFAULT, "inference.yaml"), {}
     recipe = read_trained(options.recipe, options.bundle, options.checkpoints)
@@ -118,7 +122,7 @@ def _find_network(options: Options) -> tuple[Path, dict[str, Any]]:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Return the device that is asked for; else this process's GPU, or the CPU where there is none."""
+    """Return the device that was asked for; else this process's GPU, or the CPU if there is none."""
     if name is None:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

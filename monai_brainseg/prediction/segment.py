@@ -1,8 +1,9 @@
-"""Studies in, masks out, in one call: what ``brainseg predict`` does, for Python."""
+"""``segment``: the call from Python and from ``brainseg predict`` that finds studies and segments them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.inputs import find_studies, join_sequences
 from monai_brainseg.prediction.mask_records import read_record
 from monai_brainseg.prediction.options import Options
-from monai_brainseg.prediction.predict import predict
+from monai_brainseg.prediction.studies import predict
 
 _FEW = 5  # failures that the error names
 
@@ -33,7 +34,7 @@ def segment(
     say: Callable[[str], None] = tqdm.write,
     **options: Any,
 ) -> dict[str, dict[str, Any]]:
-    """Segment studies; each mask lies on its input's grid, in its form, with a preview and a record.
+    """Segment studies; each mask has its input's grid and format, a preview and a record.
 
     Example::
 
@@ -45,7 +46,7 @@ def segment(
 
     Args:
         inputs: files and folders of slices, NIfTI or DICOM, prepared folders, or folders of many of these.
-        output: folder for masks, previews and ``run.json``. Studies that lie there, made with the same settings, are
+        output: folder for masks, previews and ``run.json``. Studies that are there already, with the same settings, are
             not segmented again.
         flair: the FLAIR of one study, instead of ``inputs``.
         pre: its pre-contrast T1.
@@ -62,22 +63,37 @@ def segment(
         The record of each study by its name: files that were written, size of the tumour, warnings, settings.
 
     Raises:
-        InputError: there is no study, something of it cannot be used, or some studies failed; the others are done.
+        InputError: there is no study, an input or option cannot be used, or some studies failed; the others are done.
     """
+    chosen = _read_options(options)
     roles = {role: Path(path) for role, path in (("flair", flair), ("pre", pre), ("post", post)) if path is not None}
     paths = [Path(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     if bool(paths) == bool(flair) or (roles and flair is None):
-        raise InputError("INPUT or --flair", "give one of them", "--pre and --post only beside --flair")
+        raise InputError("INPUT or --flair", "give one of them", "--pre and --post need --flair")
     if roles:
         found = Found(cases=[join_sequences(**roles, series=series)])
     else:
         found = find_studies(paths, naming=naming, part=part, fold=fold, series=series, leave_out=Path(output))
     for reason, files in found.left_out.items():
         say(f"left out: {len(files)} files that {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}")
-    bad = predict(found, Path(output), Options(**options), command, say)
+    bad = predict(found, Path(output), chosen, command, say)
     if bad:
         raise _sum_up(bad, len(found.cases) + len(found.bad), Path(output))
     return {case.patient: read_record(Path(output), case.patient) for case in found.cases}
+
+
+def _read_options(options: Mapping[str, Any]) -> Options:
+    """Return the options; of checkpoints, one path is enough, and a path may be a text.
+
+    Raises:
+        InputError: there is no such option.
+    """
+    known = [field.name for field in fields(Options)]
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError(f"segment(): {unknown[0]}", "unknown option", f"the options are {', '.join(known)}")
+    files = options.get("checkpoints", ())
+    paths = tuple(map(Path, [files] if isinstance(files, (str, Path)) else files))
+    return Options(**{**options, "checkpoints": paths})
 
 
 def _sum_up(bad: dict[str, str], count: int, output: Path) -> InputError:

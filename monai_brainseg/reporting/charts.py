@@ -48,7 +48,7 @@ def draw_lines(
 
 
 def draw_histogram(values: Sequence[float], x_name: str) -> Figure:
-    """Return how many patients have which value; whole numbers that lie close get a bar each.
+    """Return a histogram of patients by value; whole numbers in a small range get a bar each.
 
     Args:
         values: of the patients.
@@ -65,7 +65,7 @@ def draw_histogram(values: Sequence[float], x_name: str) -> Figure:
 
 
 def draw_ranges(ranges: Iterable[Sequence[float]]) -> Figure:
-    """Return a stroke a patient, from left to right: percentiles 1 to 99 thin, 25 to 75 thick, the median a dot.
+    """Return a stroke for each patient, in a row: percentiles 1 to 99 thin, 25 to 75 thick, the median a dot.
 
     Args:
         ranges: these five percentiles of each patient, in rising order.
@@ -87,7 +87,7 @@ def _make_axes(width: float, height: float, **options: object) -> tuple[Figure, 
 
 
 def _mark(axes: Axes, name: str, point: Point, row: int) -> None:
-    """Draw a dot with its name beside it, one row lower for each, so that near ones can be told apart."""
+    """Draw a dot with its name beside it, one row lower for each, so that close ones can be distinguished."""
     axes.plot(*point, "o", color=_ORANGE, clip_on=False)
     side, align = (-1, "right") if point[0] > 0.5 else (1, "left")
     axes.annotate(

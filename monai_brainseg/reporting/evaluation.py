@@ -18,37 +18,38 @@ from tqdm import tqdm
 from monai_brainseg.data.splits import Item, select_items
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import make_folder, write_json, write_whole
+from monai_brainseg.records import list_versions
+from monai_brainseg.reporting.example_pictures import Overlay, choose_examples, draw_overlay
 from monai_brainseg.reporting.learning_curves import read_training_run
-from monai_brainseg.reporting.overlays import Overlay, choose_examples, draw_overlay
 from monai_brainseg.reporting.report import Evidence, make_report
 from monai_brainseg.scoring.intervals import DRAWS
 from monai_brainseg.scoring.operating_points import ChosenPoints, check_unused, choose_points, read_points
 from monai_brainseg.scoring.patients import OVERLAPS, PatientScores, find_predictions, score_patient
 from monai_brainseg.scoring.summaries import summarise
 from monai_brainseg.scoring.summary_text import count_patients
-from monai_brainseg.weights.provenance import judge, list_versions, read_seen
+from monai_brainseg.weights.provenance import judge, read_seen
 
 RULES = {
-    "average": "per-patient figures: every patient once, whole volume, original grid, nothing smoothed",
-    "empty_masks": "both masks empty: dice, iou, precision, recall and surface dice 1, hd95 0; one mask empty: those "
-    "scores 0, hd95 undefined",
-    "missing_prediction": "a failure: dice, iou, precision, recall, specificity and surface dice 0, hd95 undefined; "
-    "all its tumour voxels, lesions and tumour slices missed; its tumour-free slices false alarms of unknown area; "
-    "ranked wrongly in auroc; its tumour-free voxels stay true negatives in the pooled counts",
-    "undefined": "null and counted beside the figure; left out of a mean, counted as infinite in a median",
+    "average": "per-patient figures: every patient counts once; whole volume, original grid, no smoothing",
+    "empty_masks": "if both masks are empty, dice, iou, precision, recall and surface dice are 1 and hd95 is 0; if one "
+    "is empty, those scores are 0 and hd95 is undefined",
+    "missing_prediction": "is a failure: dice, iou, precision, recall, specificity and surface dice are 0 and hd95 is "
+    "undefined; its tumour voxels, lesions and tumour slices are missed; its tumour-free slices are false alarms of "
+    "unknown area; auroc ranks it wrongly; its tumour-free voxels stay true negatives in the pooled counts",
+    "undefined": "is null and counted beside the figure; a mean leaves it out, a median counts it as infinite",
     "interval": f"95 %, percentiles of {DRAWS} bootstrap draws of whole people; draws in which the figure is undefined "
     "are left out; null for a single person",
-    "units": "millimetres and millilitres where datalist and mask know the spacing; otherwise voxels, one unit long on "
+    "units": "millimetres and millilitres if datalist and mask both give the spacing; otherwise voxels of size 1 on "
     "every side",
     "surface_dice": "share of border voxels within the tolerance of the other border; a border voxel has a face "
     "neighbour outside the mask",
     "hd95": "the larger of both directions' 95th percentile distance between centres of border voxels",
     "lesions": "connected over faces, edges and corners; found, or not false, if one voxel is shared",
-    "slices": "along the last axis; dice on slices with tumour in the truth; a false alarm is a slice without any "
-    "where one voxel or more is predicted, its area the mean over false alarms",
+    "slices": "along the last axis; dice is of slices with tumour in the truth; a false alarm is a slice without "
+    "tumour in which one voxel or more is predicted; its area is the mean over false alarms",
     "presence": "tumour is present in a slice or patient if its mask holds one voxel or more",
     "pooled": "all voxels of all patients as one image, for comparison with publications that pool",
-    "operating_points": "chosen on folds alone, on probabilities before any clean-up: balanced has the highest mean "
+    "operating_points": "chosen on folds only, on probabilities before any clean-up: balanced has the highest mean "
     "per-patient dice, recall the highest mean per-patient F2; elsewhere they are only measured",
 }
 
@@ -62,14 +63,14 @@ def evaluate(
     fold: int | None = None,
     tolerance: float = 2.0,
     seed: int = 0,
-    run: Path | None = None,
-    operating_points: Path | None = None,
+    run: str | Path | None = None,
+    operating_points: str | Path | None = None,
     allow_seen: bool = False,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score predictions and write ``metrics.csv``, ``summary.json`` and ``report.html``; nothing is written on failure.
 
-    One patient at a time is in memory. A patient without a prediction is scored as a failure and listed.
+    One patient at a time is in memory. A patient without a prediction is scored as a failure and is listed.
 
     Example::
 
@@ -90,17 +91,18 @@ def evaluate(
         operating_points: ``summary.json`` of an evaluation of the folds, whose operating points are measured here;
             without it the training part chooses its own, and the others have none.
         allow_seen: score also patients that the weights behind the masks were trained or selected on.
-        command: what the record gives as the command.
+        command: the command that the record names.
 
     Returns:
         The summary as written.
 
     Raises:
-        InputError: the datalist has no such patients, the folder holds none of their predictions, a file cannot be
-            read or compared, the operating points cannot be used, patients were seen by the weights, or the output
+        InputError: the datalist has no such patients, the folder holds none of their predictions, a file cannot be read
+            or compared, the operating points cannot be used, the weights have seen patients, or the output
             cannot be written.
     """
     datalist, predictions, output = Path(datalist), Path(predictions), Path(output)
+    run, operating_points = (Path(each) if each else None for each in (run, operating_points))
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance {tolerance}", "must be a distance of 0 or more")
     if seed < 0:
@@ -150,14 +152,14 @@ def _read_points(file: Path, items: Sequence[Item], predictions: Path) -> Chosen
         if mask.exists() and not probability.exists():
             raise InputError(
                 probability,
-                "no such file, but --operating-points needs a probability map beside every prediction",
-                "write them too, or leave the option out",
+                "is missing, but --operating-points needs a probability map beside every prediction",
+                "write probability maps too, or leave the option out",
             )
     return points
 
 
 def _choose_points(patients: Sequence[PatientScores], part: str, fold: int | None) -> ChosenPoints | None:
-    """Choose on folds alone: a threshold that was chosen on test patients would flatter every score on them."""
+    """Choose on folds only: a threshold chosen on test patients would make every score on them too good."""
     thresholds = choose_points(patients) if part == "training" else {}
     names = [patient.patient for patient in patients]
     return ChosenPoints(thresholds, {"file": None, "fold": fold, "patients": names}) if thresholds else None
@@ -170,7 +172,7 @@ def _draw_examples(summary: dict[str, Any], items: Sequence[Item], predictions: 
 
 
 def _tell_seen(patient: str, provenance: dict[str, Any]) -> int | None:
-    """Return 1 or 0, whether the weights had seen a patient; None where that is not known."""
+    """Return 1 if the weights have seen a patient, 0 if not, None if that is unknown."""
     return None if provenance["state"] == "unknown" else int(patient in provenance["patients"])
 
 
@@ -184,26 +186,25 @@ def _describe_run() -> dict[str, Any]:
 
 
 def hash_files(files: Iterable[Path]) -> str:
-    """Return the SHA-256 over names and contents of files, the same in whatever order and folder they lie."""
+    """Return the SHA-256 over names and contents of files, the same for any order and folder."""
     lines = sorted(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _find_files(items: Sequence[Item], predictions: Path) -> list[Path]:
-    """Return the predictions that are there; one at least, since an empty folder is a mistyped one."""
+    """Return the predictions that exist: at least one, since an empty folder is probably a typing error."""
     if not predictions.is_dir():
         raise InputError(predictions, "no such folder", "name the one that holds the predicted masks")
     masks = [find_predictions(item["patient"], predictions) for item in items]
     found = [file for files in masks if files[0].exists() for file in files if file.exists()]
     if not found:
-        raise InputError(
-            predictions, f"holds no prediction of any of {count_patients(len(items))}, such as {masks[0][0].name}"
-        )
+        what = f"holds no prediction for any of {count_patients(len(items))}, such as {masks[0][0].name}"
+        raise InputError(predictions, what, "name the folder that holds them")
     return found
 
 
 def to_row(patient: PatientScores) -> dict[str, Any]:
-    """Return a patient's row of ``metrics.csv``; what is undefined is None, an empty cell."""
+    """Return a patient's row of ``metrics.csv``; undefined values are None, an empty cell."""
     counts, slices, dices = patient.counts, patient.slice_decisions, patient.slice_dices
     return {
         "patient": patient.patient,

@@ -1,4 +1,4 @@
-"""What a training run left of its course: the figures of each epoch, its record and its config."""
+"""The folder of a training run: the figures of each epoch, its record and its config."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TAGS = ("train_loss", "val_loss", "val_mean_dice", "learning_rate", "images_per_
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training run as its folder tells it.
+    """A training run, read from its folder.
 
     Attributes:
         folder: of the run.
         curves: (epoch, value) of each of ``TAGS`` that was logged.
-        record: ``run.json``; empty where there is none.
-        config: text of ``config.yaml``; empty where there is none.
+        record: ``run.json``; empty if there is none.
+        config: text of ``config.yaml``; empty if there is none.
     """
 
     folder: Path
@@ -36,24 +36,24 @@ def read_training_run(folder: Path) -> TrainingRun:
     """Read the folder of a training run.
 
     Raises:
-        InputError: it holds no TensorBoard events of a training, or ``run.json`` is no JSON.
+        InputError: it holds no TensorBoard events of a training, or ``run.json`` is not valid JSON.
     """
     curves = _read_curves(folder / "tensorboard") if (folder / "tensorboard").is_dir() else {}
     if not curves:
-        raise InputError(folder, "holds no tensorboard events of a training", "name the output_dir of a training run")
+        raise InputError(folder, "holds no TensorBoard events of a training", "name the output_dir of a training run")
     record, config = folder / "run.json", folder / "config.yaml"
     try:
         content = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     except (ValueError, RecursionError) as error:
-        raise InputError(record, f"is no JSON ({error})", "name the output_dir of a training run") from error
+        raise InputError(record, f"is not valid JSON ({error})", "name the output_dir of a training run") from error
     return TrainingRun(folder, curves, content, config.read_text(encoding="utf-8") if config.is_file() else "")
 
 
 def _read_curves(folder: Path) -> dict[str, Curve]:
-    """Read scalars; of an epoch that was run again after an interruption the later value counts."""
+    """Read scalars; if an epoch ran again after an interruption, the later value counts."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # takes a second to load
 
-    # 0 keeps all scalars; of everything else, which is large, one.
+    # 0 keeps all scalars; of everything else, which is large, one is kept.
     sizes = {"scalars": 0, **dict.fromkeys(("images", "audio", "histograms", "compressedHistograms", "tensors"), 1)}
     events = EventAccumulator(str(folder), size_guidance=sizes)
     events.Reload()

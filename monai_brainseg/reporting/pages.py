@@ -13,9 +13,10 @@ import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from monai_brainseg.scoring.summary_text import count_patients, show, span
+from monai_brainseg.scoring.summary_text import count_patients, show, span, state_headline
 
-# Text of a chart stays text, in the reader's font, and equal figures are equal files. WebP is a tenth of PNG here.
+# Text of a chart stays text, in the reader's font, and equal figures are equal files. WebP is a tenth as large as PNG
+# here.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "svg+xml": {"format": "svg", "metadata": {"Date": None}, "transparent": True},
     "webp": {"format": "webp", "pil_kwargs": {"quality": 90}},
@@ -29,7 +30,7 @@ class Table:
     Attributes:
         headings: of the columns.
         rows: of cells, the first of a row its name.
-        sorted_by: the column that the rows rise by; the reader can then sort by any column.
+        sorted_by: the column by which the rows ascend; the reader can then sort by any column.
     """
 
     headings: Sequence[str]
@@ -67,4 +68,5 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {"show": show, "span": span, "count_patients": count_patients, "hash_script": _hash_script}
+_TEMPLATES.filters |= {"show": show, "span": span, "count_patients": count_patients}
+_TEMPLATES.filters |= {"state_headline": state_headline, "hash_script": _hash_script}

@@ -1,4 +1,4 @@
-"""The page of an evaluation: what was reached, under which rules, by whom it failed, and how it looks."""
+"""The page of an evaluation: scores, rules, each patient, pictures, and the training."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from monai_brainseg.reporting.curves import draw_learning, draw_thresholds
+from monai_brainseg.reporting.example_pictures import MAP, Overlay
 from monai_brainseg.reporting.learning_curves import TrainingRun
-from monai_brainseg.reporting.overlays import MAP, Overlay
 from monai_brainseg.reporting.pages import Table, render_page
 from monai_brainseg.reporting.slice_pictures import HEAT
 from monai_brainseg.scoring.summary_text import describe_point, list_figures, list_scores, show, span
@@ -27,7 +27,7 @@ class Evidence:
     Attributes:
         rows: of ``metrics.csv``.
         overlays: pictures by group: worst, median, best.
-        training: the run that made the weights, if it was named.
+        training: the run that made the weights, if --run names it.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -136,7 +136,7 @@ def _fill_row(row: Mapping[str, Any]) -> list[str]:
 
 
 def _describe(record: Mapping[str, Any], *names: str) -> dict[str, str]:
-    """Return those of the names that a record of a run has, in words."""
+    """Return the named facts of a run's record, as text."""
     facts = {name.replace("_", " "): str(record[name]) for name in names if name in record}
     if record.get("command"):
         facts["command"] = shlex.join(map(str, record["command"]))

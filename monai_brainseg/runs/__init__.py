@@ -7,7 +7,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """End a run in one line where its config is of an earlier version, in which ``start_run`` was here."""
+    """End a run in one line if its config is of an earlier version, in which ``start_run`` was here."""
     if name != "start_run":
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from monai_brainseg.runs.commands import read_command

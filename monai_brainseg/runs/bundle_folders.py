@@ -1,4 +1,4 @@
-"""Where bundles lie (a folder that is named, those of this checkout and of the package), and the Python in them."""
+"""The folders of bundles (a given one, those of this checkout and of the package), and the Python in them."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from brainseg_unet_scripts.errors import BundleError
 
 from monai_brainseg.errors import InputError
 
-DEFAULT = "brainseg_unet"  # what commands take where --bundle is not given
+DEFAULT = "brainseg_unet"  # what commands take without --bundle
 _PACKAGE = Path(__file__).resolve().parent.parent
 _OURS = (_PACKAGE / "bundles", _PACKAGE.parent / "bundles")
 
 
 def find_bundle(name: str, *configs: str) -> Path:
-    """Return the folder of a bundle: an existing path first, then one of ours by its name.
+    """Return the folder of a bundle: an existing path first, then the package's bundle of that name.
 
     Args:
         name: as ``--bundle`` gives it.
         configs: files that its ``configs`` must hold, e.g. ``inference.yaml``.
 
     Raises:
-        InputError: no such bundle is there; lists ours.
+        InputError: there is no such bundle; the message lists the package's bundles.
     """
     for place in (Path(), Path("bundles"), *_OURS):
         if all((place / name / "configs" / config).is_file() for config in configs):
             return place / name
     known = sorted({file.parent.parent.name for place in _OURS for file in place.glob(f"*/configs/{configs[0]}")})
     raise InputError(
-        f"--bundle {name}", f"no bundle with {' and '.join(configs)}", f"name a folder or {' or '.join(known)}"
+        f"--bundle {name}", f"is not a bundle with {' and '.join(configs)}", f"name a folder or {' or '.join(known)}"
     )
 
 
 @contextmanager
 def own_scripts(bundle: Path) -> Iterator[None]:
-    """Let a bundle's config find the Python package that lies in the bundle's folder, not another copy of its name.
+    """Let a bundle's config find the Python package in the bundle's own folder, not another one of that name.
 
-    What is made within the block keeps that code; afterwards the names mean again what they meant before. A copy that
-    says the same as the one that is loaded is not loaded again.
+    Objects made within the block keep that code; afterwards the names refer to the earlier modules again. A copy with
+    the same content as the loaded one is not loaded again.
 
     Args:
         bundle: its folder, from which configs are parsed within the block.
 
     Raises:
-        BundleError: what the bundle's own code refuses, as an error of ours whichever copy it is of.
+        BundleError: the bundle's own code refuses something; the class is always this package's.
     """
     names = {file.parent.name for file in bundle.glob("*/__init__.py") if not _is_loaded(file.parent)}
     before = _take_out(names)
@@ -57,8 +57,8 @@ def own_scripts(bundle: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (reason := _find_refusal(error)) is not None:
-            raise BundleError(reason) from error
+        if (refusal := _find_refusal(error)) is not None:
+            raise BundleError(*refusal) from error
         raise
     finally:
         sys.path.remove(path)
@@ -80,10 +80,10 @@ def _take_out(packages: set[str]) -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def _find_refusal(error: BaseException | None) -> str | None:
-    """Return the text of a bundle's refusal among an error's causes; each copy of a bundle has a class of its own."""
+def _find_refusal(error: BaseException | None) -> tuple[str, ...] | None:
+    """Return where, what and remedy of a bundle's refusal among an error's causes; each copy has a class of its own."""
     while error is not None:
         if type(error).__name__ == BundleError.__name__:
-            return str(error)
+            return tuple(map(str, error.args))
         error = error.__cause__ or error.__context__
     return None

@@ -32,7 +32,7 @@ class Command:
 
 
 def read_command(argv: Sequence[str]) -> Command | None:
-    """Return what a command line asks ``monai.bundle run`` to do; None where it is another program's.
+    """Return what a command line asks ``monai.bundle run`` to do; None if it is another program's.
 
     Args:
         argv: the program and its arguments, as in ``sys.orig_argv``.
@@ -62,9 +62,10 @@ def read_command(argv: Sequence[str]) -> Command | None:
 
 
 def require_base(base: str) -> None:
-    """End the process in one line where a run names an overlay without the config that it lies over.
+    """End the process in one line if a run names an overlay without its base config.
 
-    The first item of such an overlay's ``initialize`` calls it; in any other process it does nothing.
+    The first items of such an overlay's ``initialize`` and of its run call it, because a base config that comes after
+    the overlay replaces ``initialize``. In any other process it does nothing.
 
     Args:
         base: name of the file that has to come before, in the overlay's folder.
@@ -73,14 +74,15 @@ def require_base(base: str) -> None:
     if command is None or Path(command.config_files[0]).name == base:
         return
     overlay = Path(command.config_files[0])
-    files = ",".join(f"'{file}'" for file in (overlay.with_name(base), *command.config_files))
-    print(f'{command.run_id}: {overlay}: lies over {base}; give --config_file "[{files}]"', file=sys.stderr)
+    others = [file for file in command.config_files if Path(file).name != base]
+    files = ",".join(f"'{file}'" for file in (overlay.with_name(base), *others))
+    print(f'{command.run_id}: {overlay}: is an overlay on {base}; give --config_file "[{files}]"', file=sys.stderr)
     sys.exit(1)
 
 
 @lru_cache(maxsize=16)
 def _parse(file: Path, data: bytes) -> Any:
-    """Let MONAI read a file that holds ``data``; one config is looked at against many overlays, and YAML is slow."""
+    """Let MONAI read a file that holds ``data``; many overlays are compared with one config, and YAML is slow."""
     return ConfigParser.load_config_file(file)
 
 
@@ -88,21 +90,21 @@ def load_config(file: Path) -> dict[str, Any]:
     """Return a config file's ids and values.
 
     Raises:
-        InputError: it is no YAML, or holds no ids.
+        InputError: it is not YAML, or holds no ids.
     """
     try:
         content = deepcopy(_parse(file, file.read_bytes()))
         _count_values(content, iter(range(_MOST_VALUES)))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(file, f"is no config ({' '.join(str(error).split())})", "mend it") from error
+        raise InputError(file, f"is not a config ({' '.join(str(error).split())})", "correct it") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise InputError(file, "holds no ids and values, such as `epochs: 10`", "an empty overlay is {}")
+        raise InputError(file, "holds no ids and values, such as `epochs: 10`", "write {} for an empty overlay")
     return content
 
 
 def _count_values(value: Any, left: Iterator[int]) -> None:
-    """Refuse what a few lines of YAML can unfold to without end by naming one thing again and again."""
+    """Refuse YAML that expands to endless values, because it refers to one thing again and again."""
     if next(left, None) is None:
-        raise ValueError(f"it unfolds to more than {_MOST_VALUES} values")
+        raise ValueError(f"it expands to more than {_MOST_VALUES} values")
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _count_values(each, left)

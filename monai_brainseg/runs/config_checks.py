@@ -1,6 +1,6 @@
-"""Is the config of a run fit to run? What is mistyped is refused.
+"""Is the config of a run valid? Mistyped ids and values are refused.
 
-MONAI adds a misspelt override to the config in silence, and takes ``--x false`` for a text, which is true.
+MONAI adds a misspelt override to the config silently, and reads ``--x false`` as a text, which counts as true.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.runs.commands import Command, load_config
 
 EARLIER = (
-    "was written by an earlier version; train again by the bundle's train.yaml, with the options that run.json beside "
+    "was written by an earlier version; train again with the bundle's train.yaml and the options that run.json beside "
     "it lists"
 )
 _OURS = ("monai_brainseg", "brainseg_unet_scripts")
-BASED_ON = "based_on"  # names, without their ending, of the overlays that a recipe has to follow
-# Ids that monai.bundle looks for by itself.
+BASED_ON = "based_on"  # names of the overlays, without ending, that must come before a recipe
+# Ids that monai.bundle itself looks for.
 MONAI_IDS = {"imports", "initialize", "finalize", "run"}
 _COUNTS = (
     "epochs", "patience", "val_interval", "batch_size", "slices_per_volume", "cache_num", "reading_threads",
@@ -42,7 +42,7 @@ def check_command(command: Command) -> ConfigParser:
         The config as MONAI makes it: the files merged, and the overrides in it.
 
     Raises:
-        InputError: names the id or value and what would be right.
+        InputError: names the id or value, and what is valid.
     """
     config, training = ConfigParser({}), _list_training_ids(command)
     for number, file in enumerate(command.config_files):
@@ -50,14 +50,14 @@ def check_command(command: Command) -> ConfigParser:
             raise InputError(file, "no such config file")
         brought = load_config(Path(file))
         if number:
-            _check_base(file, brought.get(BASED_ON, []), command.config_files[:number])
+            _check_base(file, list_bases(Path(file), brought), command.config_files[:number])
             _check_overlay(file, brought, config, {*training, *MONAI_IDS, command.run_id, BASED_ON})
         for name, value in brought.items():
             try:
                 merge_kv(config, name, value)
             except (ValueError, TypeError, LookupError) as error:
                 raise InputError(
-                    file, f"'{name}' cannot be merged with what is there ({error})", "correct it"
+                    file, f"'{name}' cannot be merged with the configs before it ({error})", "correct it"
                 ) from error
     for name, value in command.overrides.items():
         if not _is_known(name, config):
@@ -69,41 +69,53 @@ def check_command(command: Command) -> ConfigParser:
     return config
 
 
+def list_bases(file: Path, content: Mapping[str, Any]) -> list[str]:
+    """Return the names of the overlays that an overlay is based on.
+
+    Raises:
+        InputError: ``based_on`` is not a list of names.
+    """
+    bases = content.get(BASED_ON, [])
+    if not isinstance(bases, list) or not all(isinstance(base, str) and base for base in bases):
+        raise InputError(file, f"{BASED_ON} must be a list of names", f"write {BASED_ON}: [unet], for example")
+    return bases
+
+
 def _check_base(file: str, bases: Sequence[str], before: Sequence[str]) -> None:
-    """Refuse an overlay without those that it says it lies over."""
+    """Refuse an overlay if those that it is based on do not come before it."""
     if missing := [base for base in bases if base not in [Path(each).stem for each in before]]:
         raise InputError(
-            file, f"lies over {missing[0]}.yaml", f"name that before it in --config_file, after {before[0]}"
+            file, f"is based on {missing[0]}.yaml", f"name that before it in --config_file, after {before[0]}"
         )
 
 
 def _check_overlay(file: str, brought: Mapping[str, Any], config: ConfigParser, free: Collection[str]) -> None:
-    """Refuse an overlay's ids that nothing knows, and values that cannot be.
+    """Refuse unknown ids of an overlay, and invalid values.
 
     Args:
         file: the overlay.
         brought: its ids and values.
-        config: what lies beneath it.
-        free: ids that it may have though ``config`` does not.
+        config: the configs before it.
+        free: ids that it may have although ``config`` has not.
     """
     references = json.dumps([config.get(), brought], default=str)
     for name in brought:
         # An overlay may bring ids of its own, as long as something refers to them.
         referred = re.search(rf"@{re.escape(name.lstrip('+'))}(?!\w)", references)
         if not (_is_known(name, config) or referred or name in free):
-            raise InputError(file, f"'{name}' is no id of the configs before it{_suggest(name, config)}")
+            raise InputError(file, f"'{name}' is not an id of the configs before it{_suggest(name, config)}")
         if name not in MONAI_IDS and not name.startswith("+"):
             _check_value(f"{file}: {name}", name, brought[name], config.get(name, None))
 
 
 def _list_training_ids(command: Command) -> frozenset[str]:
-    """Return the ids of the bundle's train.yaml: an overlay of a training may lie over inference.yaml too."""
+    """Return the ids of the bundle's train.yaml: an overlay for training may be one on inference.yaml too."""
     train = Path(command.config_files[0]).with_name("train.yaml")
     return frozenset(load_config(train)) if train.is_file() else frozenset()
 
 
 def count_given(config: ConfigParser) -> tuple[int, int] | None:
-    """Return how many patients the config itself lists to train and to validate on; None where it reads a datalist.
+    """Return how many patients the config itself lists to train and to validate on; None if it reads a datalist.
 
     A MONAI Label server that trains on several GPUs writes such a config, and starts ``monai.bundle`` on it.
     """
@@ -111,23 +123,25 @@ def count_given(config: ConfigParser) -> tuple[int, int] | None:
     return (len(training), len(validation)) if isinstance(training, list) and isinstance(validation, list) else None
 
 
-def check_targets(config: ConfigParser, file: str) -> None:
-    """Refuse a config that names Python of ours which is not there: that a run of an earlier version left.
+def check_targets(files: Sequence[str]) -> None:
+    """Refuse a config that names missing Python of this package; nothing of it is instantiated.
 
     Args:
-        config: as it is, nothing of it made.
-        file: that it was read from.
+        files: configs. The ``config.yaml`` of a run that does so is of an earlier version.
 
     Raises:
-        InputError: names the first such thing.
+        InputError: names the file and the first missing object.
     """
-    for target in _list_targets(config.get()):
-        if target.partition(".")[0] in _OURS and locate(target) is None:
-            raise InputError(file, f"{EARLIER} ({target} is not there)")
+    for file in files:
+        for target in _list_targets(load_config(Path(file))):
+            if target.partition(".")[0] in _OURS and locate(target) is None:
+                if Path(file).name == "config.yaml":
+                    raise InputError(file, f"{EARLIER} ({target} does not exist)")
+                raise InputError(file, f"names {target}, which does not exist", "correct the name")
 
 
 def _list_targets(value: Any) -> Iterator[str]:
-    """Yield what a config makes or imports, by the whole name."""
+    """Yield the full names of what a config instantiates or imports."""
     if isinstance(value, Mapping):
         if isinstance(target := value.get("_target_"), str):
             yield target
@@ -136,7 +150,7 @@ def _list_targets(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from _list_targets(each)
-    elif isinstance(value, str) and value.startswith("$import "):
+    elif isinstance(value, str) and value.startswith(("$import ", "$from ")):
         yield value.split()[1]
 
 
@@ -158,15 +172,15 @@ def _is_known(name: str, config: ConfigParser) -> bool:
 
 def _suggest(name: str, config: ConfigParser) -> str:
     near = difflib.get_close_matches(name, [str(known) for known in config.get()], n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else "; the ids are the names on the file's left edge"
+    return f"; did you mean '{near[0]}'?" if near else "; ids are the names at the left edge of the file"
 
 
 def _check_value(where: str, name: str, value: Any, default: Any) -> None:
-    """Refuse a value of a wrong type or range; expressions, files (``$``, ``@``, ``%``) and components are MONAI's."""
+    """Refuse a value of a wrong type or range; MONAI checks expressions, files (``$``, ``@``, ``%``) and components."""
     if isinstance(value, str) and value[:1] in ("$", "@", "%") or _is_component(value):
         return
     if isinstance(value, str) and value.lower() in ("true", "false"):
-        raise InputError(f"{where} {value}", "a text, and as such always true", f"write {value.capitalize()}")
+        raise InputError(f"{where} {value}", "is a text, which always counts as true", f"write {value.capitalize()}")
     if name == "device":
         raise InputError(f"{where} {value}", f'''write "$torch.device('{value}')"''')
     if name in _CHOICES:
@@ -178,7 +192,7 @@ def _check_value(where: str, name: str, value: Any, default: Any) -> None:
         return
     accepted = (int, float) if isinstance(default, float) else (type(default),)
     if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
-        raise InputError(f"{where} {value}", f"must be {type(default).__name__} as the default {default!r} is")
+        raise InputError(f"{where} {value}", f"must be {type(default).__name__}, as the default {default!r} is")
 
 
 def _is_component(value: Any) -> bool:
@@ -186,25 +200,27 @@ def _is_component(value: Any) -> bool:
 
 
 def _check_choice(where: str, value: Any, choices: Sequence[Any]) -> None:
-    """Refuse a value that is none of the choices; 1 is not True."""
+    """Refuse a value that is not one of the choices; 1 is not True."""
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InputError(f"{where} {value}", f"must be {', '.join(map(str, choices[:-1]))} or {choices[-1]}")
 
 
 def _check_loss(name: Any, config: ConfigParser) -> None:
-    """Refuse a loss that the config does not list; expressions are MONAI's to judge."""
+    """Refuse a loss that the config does not list; MONAI checks expressions."""
     known = config.get("losses", None)
     if isinstance(known, Mapping) and name not in known and not str(name).startswith(("$", "@")):
-        raise InputError(f"loss_name {name}", "no such loss", f"one of {', '.join(sorted(map(str, known)))}")
+        raise InputError(
+            f"loss_name {name}", "is not a known loss", f"choose one of {', '.join(sorted(map(str, known)))}"
+        )
 
 
 def _check_halvings(patch: Any, config: ConfigParser) -> None:
-    """Refuse a patch whose sides the network cannot halve as often as it does; expressions are MONAI's to judge."""
+    """Refuse a patch whose sides the network cannot halve as often as it does; MONAI checks expressions."""
     network = config.get("network_def", None)
     halves_five_times = isinstance(network, Mapping) and str(network.get("_target_")).endswith("FlexibleUNet")
     if halves_five_times and isinstance(patch, (list, tuple)) and any(isinstance(v, int) and v % 32 for v in patch):
         raise InputError(
-            f"patch_size {patch}", "must be a list of two multiples of 32, as FlexibleUNet halves it five times"
+            f"patch_size {patch}", "must be a list of two multiples of 32, because FlexibleUNet halves it five times"
         )
 
 

@@ -1,4 +1,4 @@
-"""Is this machine fit for a training: disk, memory, GPU, and how long and how much it will take."""
+"""Can this machine run a training: disk, memory, GPU, and the time and memory that it takes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import psutil
 from monai_brainseg.data.splits import Item
 from monai_brainseg.errors import InputError
 from monai_brainseg.findings import ERROR, NOTE, WARNING, Finding
-from monai_brainseg.runs.memory import GIB, count_bytes
+from monai_brainseg.runs.slice_sizes import GIB, count_bytes
 
 # What a run writes besides its masks: weights, optimiser state and TensorBoard of the U-Net bundle are 0.3 GB.
 _DISK_LEAST, _DISK_ENOUGH = 64 * 2**20, GIB
 _CONTAINER = Path("/sys/fs/cgroup")
 _VALIDATION_BYTES = 3 * 2  # a cached voxel on the network's grid: three channels in float16; of the label 1 on its own
-# Libraries and one step of the U-Net bundle: 1.57 GiB of 68 patients less their 6 MB each (docs/results.md).
+# Libraries and one step of the U-Net bundle: 1.57 GiB of 68 patients less their 6 MB each.
 BASE_BYTES = 1.2 * GIB
 
 
@@ -46,14 +46,16 @@ class Load:
 
 
 def check_disk(folder: Path) -> Iterator[Finding]:
-    """Yield what is to be said of the disk that ``folder``, which may not be there yet, will be written to."""
+    """Yield findings about the disk that ``folder`` will be written to; the folder need not exist."""
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not os.access(place, os.W_OK):
         yield Finding(ERROR, folder, "cannot be written to", "choose another --output_dir, or change its permissions")
     free = shutil.disk_usage(place).free
     if free < _DISK_ENOUGH:
         level = ERROR if free < _DISK_LEAST else WARNING
-        yield Finding(level, folder, f"{free / 2**20:.0f} MiB of disk free", "free space, or choose another disk")
+        yield Finding(
+            level, folder, f"has {free / 2**20:.0f} MiB of disk free", "free some space, or choose another disk"
+        )
 
 
 def find_memory() -> tuple[int, int]:
@@ -67,7 +69,7 @@ def find_memory() -> tuple[int, int]:
 
 def _take(settings: Mapping[str, Any], name: str, default: float) -> float:
     value = settings.get(name, default)
-    return value if isinstance(value, (int, float)) else default  # an expression is MONAI's to work out
+    return value if isinstance(value, (int, float)) else default  # MONAI evaluates expressions
 
 
 def _read_number(file: Path) -> int | None:
@@ -78,12 +80,12 @@ def _read_number(file: Path) -> int | None:
 
 
 def check_gpu() -> Iterator[Finding]:
-    """Yield a warning where there is a GPU of NVIDIA that torch cannot use."""
+    """Yield a warning if there is an NVIDIA GPU that torch cannot use."""
     import torch
 
     if not torch.cuda.is_available() and Path("/proc/driver/nvidia/version").is_file():
         build = "is built for the CPU" if torch.version.cuda is None else f"is built for CUDA {torch.version.cuda}"
-        yield Finding(WARNING, "GPU", f"there is one, and this torch {build}", "install the build for your driver")
+        yield Finding(WARNING, "GPU", f"is there, but this torch {build}", "install the build for your driver")
 
 
 def measure_load(items: Sequence[Item], settings: Mapping[str, Any]) -> Load:
@@ -124,25 +126,25 @@ def _count_validation_bytes(file: Path, settings: Mapping[str, Any]) -> float:
 
 
 def check_memory(load: Load, step: float = 0.0) -> Iterator[Finding]:
-    """Yield what is to be said of the memory that a training takes; ``step`` is what one step takes on the CPU."""
+    """Yield findings about the memory that a training takes; ``step`` is what one step takes on the CPU."""
     import torch
 
     on_gpu = torch.cuda.is_available()
     available, _ = find_memory()
     free = torch.cuda.mem_get_info()[0] if on_gpu else available / load.processes
     if load.slices > free:
-        what = f"the training slices take {load.slices / GIB:.1f} GiB and {free / GIB:.1f} GiB are free"
+        what = f"the training slices take {load.slices / GIB:.1f} GiB, but {free / GIB:.1f} GiB are free"
         yield Finding(ERROR, "GPU" if on_gpu else "memory", what, f"give --slice_memory {0.5 * free / GIB:.2g}")
     need = (load.cache + max(BASE_BYTES, step) + (0 if on_gpu else load.slices)) * load.processes
     if need > available:
-        what = f"a training takes about {need / GIB:.1f} GiB and {available / GIB:.1f} GiB are free"
+        what = f"a training takes about {need / GIB:.1f} GiB, but {available / GIB:.1f} GiB are free"
         yield Finding(
             WARNING, "memory", what, "end other programs, or lower --slice_memory, --cache_num or --batch_size"
         )
 
 
 def check_start(output_dir: Path, items: Sequence[Item], settings: Mapping[str, Any]) -> list[Finding]:
-    """Return what is cheap to find out when a training starts: disk and memory."""
+    """Return the findings that are quick to get when a training starts: disk and memory."""
     found = list(check_disk(output_dir))
     if items and "cache_num" in settings:
         found += check_memory(measure_load(items, settings))
@@ -150,10 +152,10 @@ def check_start(output_dir: Path, items: Sequence[Item], settings: Mapping[str, 
 
 
 def describe(output_dir: Path) -> str:
-    """Return one line on the machine."""
+    """Return one line about the machine."""
     import torch
 
-    from monai_brainseg.weights.provenance import describe_machine
+    from monai_brainseg.records import describe_machine
 
     free, total = find_memory()
     place = next(parent for parent in (output_dir.absolute(), *output_dir.absolute().parents) if parent.exists())
@@ -171,13 +173,15 @@ def check_files(items: Sequence[Item]) -> Iterator[Finding]:
                 shapes[file] = tuple(nib.load(file).shape[:3])
             except Exception as error:  # nibabel raises a dozen kinds
                 reason = " ".join(str(error).split())[:100]
-                yield Finding(ERROR, file, f"cannot be read ({reason})", "write it again by brainseg prepare")
+                yield Finding(ERROR, file, f"cannot be read ({reason})", "write it again with brainseg prepare")
         if len(set(shapes.values())) > 1:
             grids = ", ".join("x".join(map(str, shape)) for shape in shapes.values())
-            yield Finding(ERROR, item["label"], f"the files of {item['patient']} have {grids} voxels", "prepare again")
+            yield Finding(
+                ERROR, item["label"], f"the files of {item['patient']} differ in size ({grids})", "prepare again"
+            )
     listed = {Path(file).resolve() for item in items for file in (*item["image"], item["label"])}
     folders = {file.parent for file in listed}
     extra = sorted(file for folder in folders for file in folder.glob("*.nii.gz") if file.resolve() not in listed)
     if extra:
-        what = f"{len(extra)} files beside those of the datalist are not in it, such as this"
-        yield Finding(NOTE, extra[0], what, "remove them, or write the folder again by brainseg prepare")
+        what = f"is one of {len(extra)} files that the datalist does not list"
+        yield Finding(NOTE, extra[0], what, "remove them, or write the folder again with brainseg prepare")

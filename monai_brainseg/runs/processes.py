@@ -106,10 +106,10 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 
 
 def make_environments(count: int | None) -> list[dict[str, str]]:
-    """Return the variables for each run that goes on at the same time: a GPU each, in turn, or its share of the cores.
+    """Return the variables of each of several runs at the same time: a GPU each, in turn, or its share of the cores.
 
     Args:
-        count: how many; None is one a GPU, or one where there is none.
+        count: how many; None means one for each GPU, or one without a GPU.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = chosen.split(",") if chosen else [str(number) for number in range(torch.cuda.device_count())]
@@ -125,13 +125,13 @@ def hold_folder(folder: Path) -> Iterator[int]:
     """Lock a folder against other programs that do the same, and give the descriptor that holds the lock.
 
     Raises:
-        InputError: another one holds it, or programs that it started and that outlived it.
+        InputError: another one holds the lock, or programs that it started and that still run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
     try:
         if not lock_descriptor(descriptor, blocking=False):
-            raise InputError(folder, "another command is at work in it", "wait for its end, or end it")
+            raise InputError(folder, "is in use by another command", "wait until it ends, or end it")
         yield descriptor
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""How a run uses processor and memory: which cores, how many threads, and what becomes of the memory that they free."""
+"""How a run uses processor and memory: which cores, how many threads, and whether freed memory is kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 logger = logging.getLogger(__name__)
 
-_LOOK = 0.5  # seconds for which the load of the cores is looked at
+_LOOK = 0.5  # seconds for which the load of the cores is measured
 
 # Options of glibc's mallopt, by the numbers of its malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -27,7 +27,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory that it frees, and return whether that can be asked for here.
 
     Each layer of a network on a CPU takes megabytes and frees them. glibc fetches memory of that size from the system
-    each time, which clears its pages: about a seventh of a training step of 16 slices of 128x128 (docs/results.md).
+    each time, which clears its pages: about a seventh of a training step of 16 slices of 128x128 (docs/experiments.md).
     Other C libraries are left as they are.
     """
     if platform.libc_ver()[0] != "glibc":
@@ -38,14 +38,14 @@ def keep_freed_memory() -> bool:
 
 
 def choose_threads(recorded: int | None = None) -> int:
-    """Set how many threads torch computes with, say it in the log where cores are left out, and return it.
+    """Set how many threads torch computes with, log it if cores are left out, and return it.
 
-    Threads wait for each other at every layer. Where other programs keep the cores busy, one thread alone is up to five
-    times as fast as one a core (docs/results.md). So there are as many threads as cores are idle now, at least one.
-    ``OMP_NUM_THREADS`` in the environment overrules this.
+    Threads wait for each other at every layer. If other programs keep the cores busy, one thread is up to five times as
+    fast as one for each core (docs/experiments.md). So there are as many threads as cores are idle now, at least one.
+    ``OMP_NUM_THREADS`` in the environment overrides this.
 
     Args:
-        recorded: threads of the run that is resumed, whose sums come in the same order by as many.
+        recorded: threads of the run that is resumed: with as many, sums are in the same order.
     """
     most = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
@@ -53,18 +53,18 @@ def choose_threads(recorded: int | None = None) -> int:
         torch.set_num_threads(threads)
         if threads < most:
             why = "other programs keep cores busy" if recorded is None else "this run began with as many"
-            logger.info("threads: %d instead of %d, as %s; OMP_NUM_THREADS overrules this", threads, most, why)
+            logger.info("threads: %d instead of %d, because %s; OMP_NUM_THREADS overrides this", threads, most, why)
     return torch.get_num_threads()
 
 
 def _count_idle_cores() -> int:
-    """Look at the load for a moment; return how many cores nothing else uses, at least one."""
+    """Measure the load for a moment; return how many cores nothing else uses, at least one."""
     loads = psutil.cpu_percent(interval=_LOOK, percpu=True)
     return max(1, round(sum(1 - loads[core] / 100 for core in list_cores() if core < len(loads))))
 
 
 def list_cores() -> list[int]:
-    """Return the numbers of the cores that this process may use; of all where the system does not say, as on macOS."""
+    """Return the numbers of the cores that this process may use; of all if the system does not tell, as on macOS."""
     process = psutil.Process()
     return process.cpu_affinity() if hasattr(process, "cpu_affinity") else list(range(psutil.cpu_count() or 1))
 

@@ -1,4 +1,4 @@
-"""Several processes of one training, as ``torchrun`` starts them: a share for each rank, and one last word."""
+"""Several processes of one training, as ``torchrun`` starts them: a share for each rank, and one final message."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def check_shares(training: int, validation: int, batch_size: int) -> None:
     if "WORLD_SIZE" not in os.environ:
         raise InputError(
             "multi_gpu_train.yaml",
-            "needs processes that torchrun started",
-            "run `torchrun --standalone --nproc_per_node=2 -m monai.bundle run ...`, or for one process leave it out",
+            "needs processes that torchrun has started",
+            "run `torchrun --standalone --nproc_per_node=2 -m monai.bundle run ...`, or leave it out for one process",
         )
     processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     most = min(training, validation)
@@ -48,29 +48,29 @@ def check_shares(training: int, validation: int, batch_size: int) -> None:
         raise InputError(
             f"{here} processes",
             f"each needs a GPU, and there are {torch.cuda.device_count()}",
-            "start as many as those",
+            "start no more than that",
         )
 
 
 def read_share() -> tuple[int, int]:
-    """Return which process this is, from 0, and of how many, as whoever started it says; 0 of 1 where nobody does.
+    """Return which process this is, from 0, and of how many, as the launcher's variables say; 0 of 1 without them.
 
     Raises:
-        InputError: there is no such process among so many.
+        InputError: there is no such process.
     """
     given = {name: os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"))}
     said = " ".join(f"{name}={value}" for name, value in given.items())
     try:
         rank, processes = map(int, given.values())
     except ValueError as error:
-        raise InputError(said, "must be whole numbers", "unset both, or let RANK count from 0") from error
+        raise InputError(said, "must be whole numbers", "unset both, or number RANK from 0") from error
     if not 0 <= rank < processes:
-        raise InputError(said, "RANK goes from 0 to WORLD_SIZE - 1", "mend them, as studies would be left out")
+        raise InputError(said, "RANK must be from 0 to WORLD_SIZE - 1", "correct them, or studies would be left out")
     return rank, processes
 
 
-def claim_last_word() -> bool:
-    """Return True to the first process of a run that asks; it alone says why the run ends.
+def claim_final_message() -> bool:
+    """Return True to the first process that asks; it alone says why the run ends.
 
     They ask the store through which they found each other. It is torchrun's own and outlives every rank.
     """
@@ -81,11 +81,11 @@ def claim_last_word() -> bool:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
         return bool(store.add(f"monai_brainseg/last_word/{attempt}", 1) == 1)
-    except RuntimeError:  # a store that rank 0 held is gone with it
+    except RuntimeError:  # a store that rank 0 held has ended with it
         return True
 
 
-def say_last_word(line: str) -> None:
+def write_final_message(line: str) -> None:
     """Print why a run ends, and leave it for the summary that torchrun prints after it."""
     # torch holds back sys.stderr while it reports an exception, and a signal may come in the middle of a write to it.
     os.write(2, f"{line}\n".encode())
@@ -95,11 +95,11 @@ def say_last_word(line: str) -> None:
 
 
 def end_process() -> None:
-    """End a process that has done its share, by what Python does at exit, but without taking the interpreter down.
+    """End a process that has finished: run Python's exit handlers, but do not shut the interpreter down.
 
-    The network keeps the threads of the process group alive. One that still needs Python while the interpreter is taken
-    down is ended by force, which C++ answers with an abort: seen once in some fifty trainings, after the last epoch.
-    Does nothing where torchrun did not start the process.
+    The network keeps the threads of the process group alive. One that needs Python while the interpreter shuts down is
+    ended by force, and C++ then aborts. This happened once in about fifty trainings, after the last epoch.
+    Does nothing if torchrun did not start the process.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return
@@ -115,7 +115,7 @@ def is_not_first() -> bool:
 
 
 def select_own_device() -> torch.device:
-    """Return the GPU of this process, which becomes its current one; the CPU where torch has no CUDA device."""
+    """Return the GPU of this process, which becomes its current one; the CPU if torch has no CUDA device."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))

@@ -1,4 +1,4 @@
-"""Recipes: overlays on a bundle, found by name, with what of them concerns evaluating as well."""
+"""Recipes: overlays on a bundle, found by name, and the part of them that evaluating needs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from monai.bundle.utils import merge_kv
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle, own_scripts
 from monai_brainseg.runs.commands import Command, load_config
-from monai_brainseg.runs.config_checks import BASED_ON, MONAI_IDS, check_command
+from monai_brainseg.runs.config_checks import BASED_ON, MONAI_IDS, check_command, list_bases
 
-# Those of the current folder, of this checkout, and those that come with the package; of these two the overlays too.
+# Recipes of the current folder, of this checkout and of the package; of the last two, overlays too.
 _FOLDERS = (
     Path("configs/recipes"),
     *(place / "configs" / folder for place in Path(__file__).resolve().parents[2:0:-1] for folder in ("recipes", "")),
 )
 _SCORING = ("inference.yaml", "evaluate.yaml")  # the second is an overlay on the first
-# What decides how an image reaches the network in training; scoring it on other images would be worth nothing.
+# What decides how an image reaches the network in training; scores on other images would be worthless.
 _READING = (
     "reading",
     "train::deterministic_transforms",
@@ -42,7 +42,7 @@ class Recipe:
         bundle: folder of the bundle.
         files: overlays on the bundle's ``train.yaml``: the recipe's own is the last, after those that it is based on.
         content: ids and values of them all.
-        evaluating: those of them that concern evaluating.
+        evaluating: those of them that evaluating needs.
     """
 
     name: str
@@ -58,28 +58,28 @@ class Recipe:
 
     @property
     def evaluating_files(self) -> tuple[str, ...]:
-        """Configs of an evaluation, over which ``evaluating`` is laid."""
+        """Configs of an evaluation, on which ``evaluating`` is an overlay."""
         return tuple(str(self.bundle / "configs" / name) for name in _SCORING)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that the recipe says, whatever its comments."""
+        """SHA-256 of the recipe's ids and values, without comments."""
         return hash_content([self.content, self.evaluating])
 
 
 def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
-    """Find a recipe and check it against the configs of the bundle that it is laid over.
+    """Find a recipe and check it against the configs of its bundle.
 
-    Of its ids, those that evaluating knows too (the network, the scaling of images, patch and pixel size) are laid over
-    that as well, with ids of the recipe's own that they refer to.
+    Those of its ids that evaluating has too (the network, the scaling of images, patch and pixel size) apply to
+    evaluating as well, with the recipe's own ids that they refer to.
 
     Args:
         name: of a file in ``configs/recipes`` or of an overlay in our ``configs``, or the path of a YAML file.
         bundle: name or folder, where ``--bundle`` gives one; else that of the recipe's ``bundle_root``, or the default.
 
     Raises:
-        InputError: there is no such recipe or bundle, the recipe names another one, an id is unknown, or it changes how
-            images are read for training alone.
+        InputError: there is no such recipe or bundle, the recipe names another bundle, an id is unknown, or it changes
+            how images are read for training only.
     """
     files = list_files(_find_file(name))
     contents = [load_config(file) for file in files]
@@ -91,21 +91,34 @@ def read_recipe(name: str, bundle: str | Path | None = None) -> Recipe:
     if lost := [item for item in brought if item.lstrip("+").startswith(_READING)]:
         raise InputError(
             files[-1],
-            f"'{lost[0]}' changes how images are read in training alone",
-            "change normalizing, pixel_size or patch_size, which scoring follows",
+            f"'{lost[0]}' changes how images are read in training only",
+            "change normalizing, pixel_size or patch_size, which scoring uses too",
         )
     return recipe
 
 
-def list_files(file: Path) -> tuple[Path, ...]:
-    """Return an overlay after those that it is based on, each once."""
-    bases = load_config(file).get(BASED_ON, [])
-    found = [each for base in bases for each in list_files(_find_file(base, near=file.parent))]
+def list_files(file: Path, above: tuple[Path, ...] = ()) -> tuple[Path, ...]:
+    """Return an overlay after those that it is based on, each once.
+
+    Args:
+        file: of the overlay.
+        above: overlays that are based on it.
+
+    Raises:
+        InputError: ``based_on`` is not a list of names, or leads back to an overlay that is based on it.
+    """
+    above = (*above, file.resolve())
+    found: list[Path] = []
+    for base in list_bases(file, load_config(file)):
+        other = _find_file(base, near=file.parent)
+        if other.resolve() in above:
+            raise InputError(file, f"is based on {base}, which is based on it", f"remove {base} from {BASED_ON}")
+        found += list_files(other, above)
     return (*dict.fromkeys(found), file)
 
 
 def _merge(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the ids of overlays in the order in which they are laid on; of an id that several have, the last."""
+    """Return the ids of overlays in their order; if several have an id, the last one counts."""
     merged: dict[str, Any] = {}
     for content in contents:
         merged = {name: value for name, value in merged.items() if name not in content} | dict(content)
@@ -118,14 +131,16 @@ def read_trained(name: str, bundle: str | Path | None, checkpoints: Sequence[Pat
     Args:
         name: of the recipe.
         bundle: as ``--bundle`` gives it.
-        checkpoints: the weights; none for those of the bundle, which were trained by a recipe that changes nothing.
+        checkpoints: the weights; none for the bundle's weights, which need a recipe that changes nothing.
 
     Raises:
         InputError: the recipe cannot be used, or weights of it are needed.
     """
     recipe = read_recipe(name, bundle)
     if not checkpoints and {*recipe.content} - {"bundle_root"}:
-        raise InputError(f"recipe {recipe.name}", "its weights are not the bundle's", "name them by --checkpoint")
+        raise InputError(
+            f"recipe {recipe.name}", "the bundle's weights are not of this recipe", "name weights with --checkpoint"
+        )
     return recipe
 
 
@@ -139,7 +154,7 @@ def select_inference(recipe: Recipe) -> dict[str, Any]:
     return select_shared(recipe.content, load_config(inference))
 
 
-def lay_over(config: dict[str, Any], overlay: Mapping[str, Any]) -> ConfigParser:
+def merge_overlay(config: dict[str, Any], overlay: Mapping[str, Any]) -> ConfigParser:
     """Return a config with an overlay's ids merged in, as ``--config_file "['a.yaml','b.yaml']"`` does."""
     parser = ConfigParser(config)
     for name, value in overlay.items():
@@ -158,13 +173,13 @@ def select_shared(brought: Mapping[str, Any], config: Mapping[str, Any]) -> dict
 
 def count_parameters(recipe: Recipe) -> int:
     """Return how many numbers a recipe's network learns."""
-    config = lay_over(load_config(recipe.bundle / "configs" / "inference.yaml"), select_inference(recipe))
+    config = merge_overlay(load_config(recipe.bundle / "configs" / "inference.yaml"), select_inference(recipe))
     with own_scripts(recipe.bundle):
         return sum(parameter.numel() for parameter in config.get_parsed_content("network_def").parameters())
 
 
 def hash_content(content: Any) -> str:
-    """Return the SHA-256 of plain values, whatever the order of keys."""
+    """Return the SHA-256 of plain values, for any order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -185,7 +200,7 @@ def _find_file(name: str, near: Path | None = None) -> Path:
             return file
     known = ", ".join(sorted({file.stem for file in files}))
     there = f"name the path of a YAML file or one of {known}"
-    nothing = "recipes with a name are in the repository's configs; name the path of a YAML file"
+    nothing = "named recipes are in the repository's configs; name the path of a YAML file"
     raise InputError(name, "no such recipe", there if known else nothing)
 
 
@@ -200,7 +215,7 @@ def _choose_bundle(file: Path, own: str | None, given: str | Path | None) -> Pat
     if own is not None and Path(own).resolve().name not in (found.name, found.resolve().name):
         raise InputError(
             f"--bundle {given}",
-            f"recipe {file.stem} is laid over {Path(own).name}",
+            f"recipe {file.stem} is an overlay on {Path(own).name}",
             "leave it out, or name another recipe",
         )
     return found

@@ -1,4 +1,4 @@
-"""The precision of a run: a training that is resumed goes on in its own, and every run keeps it in its ``run.json``."""
+"""The precision of a run: a resumed training keeps its own, and every run records it in ``run.json``."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from monai_brainseg.weights.provenance import RECORD
 logger = logging.getLogger(__name__)
 
 _KNOWN = {str(precision): precision for precision in (torch.float32, torch.bfloat16, torch.float16)}
-_ANEW = "--overwrite True instead of --resume begins anew"
+_ANEW = "--overwrite True instead of --resume starts from the beginning"
 
 
 def resume_precision(amp: Amp, device: torch.device | str, output_dir: str, resume: bool) -> torch.dtype:
-    """Return the precision of a training, and say it in the log: as ``last.pt`` records it, else by the device.
+    """Return the precision of a training, and say it in the log: that of ``last.pt``, else one for the device.
 
     Args:
         amp: ``"auto"``, True or False.
         device: where the network runs.
         output_dir: folder of the run.
-        resume: go on from ``last.pt`` where there is one.
+        resume: continue from ``last.pt`` if there is one.
 
     Raises:
-        InputError: ``amp`` contradicts the record, or the device cannot go on in the recorded precision.
+        InputError: ``amp`` contradicts the record, or the device cannot continue in the recorded precision.
         BundleError: ``amp`` is neither auto nor True nor False.
     """
     last = Path(output_dir) / "last.pt"
@@ -42,23 +42,25 @@ def resume_precision(amp: Amp, device: torch.device | str, output_dir: str, resu
     name, kind = name_precision(recorded), torch.device(device).type
     wanted = select_precision(amp, device)
     if amp != "auto" and (wanted == torch.float32) != (recorded == torch.float32):
-        raise InputError(f"--amp {amp}", f"{last} was trained in {name}", f"leave --amp out to go on in it, or {_ANEW}")
+        raise InputError(f"--amp {amp}", f"{last} was trained in {name}", f"leave --amp out to keep it, or {_ANEW}")
     if recorded == torch.float16 and kind == "cpu":
-        raise InputError(last, "was trained in float16, for which a CPU is no use", f"go on on a GPU, or {_ANEW}")
+        raise InputError(last, "was trained in float16, which needs a GPU", f"continue on a GPU, or {_ANEW}")
     if is_native(recorded, device):
         logger.info("precision: %s (as %s was trained)", name, last)
     else:
-        slow = f"this {'GPU' if kind == 'cuda' else 'CPU'} emulates it, many times slower than float32; {_ANEW}"
+        slow = (
+            f"this {'GPU' if kind == 'cuda' else 'CPU'} emulates it, which is many times slower than float32; {_ANEW}"
+        )
         logger.warning("precision: %s (as %s was trained): %s", name, last, slow)
     return recorded
 
 
 def _read_recorded(last: Path) -> torch.dtype | None:
-    """Return what a file to resume from was trained in; None where it does not say so."""
+    """Return the precision of a file to resume from; None if it names none."""
     try:
         identity = torch.load(last, map_location="cpu", mmap=True, weights_only=True)["identity"]
         return _KNOWN.get(identity.get("precision"))
-    except Exception:  # whatever torch raises of a file that is missing or damaged; said by what goes on from it
+    except Exception:  # the file is missing or damaged; what resumes from it reports that
         return None
 
 

@@ -1,4 +1,4 @@
-"""A run of ``python -m monai.bundle``: checked before it starts, recorded, and ended in one line where it must.
+"""A run of ``python -m monai.bundle``: checked before it starts, recorded, and ended in one line if it must end.
 
 An item of a bundle's ``initialize`` calls ``start_run``, which reads the command line of the process. In any
 other process (a MONAI Label server, a notebook) there is no such command line, and it does nothing.
@@ -34,21 +34,16 @@ from monai_brainseg.data.splits import read_datalist, select_items
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.findings import ERROR
+from monai_brainseg.records import describe_machine, list_versions
 from monai_brainseg.runs.commands import Command, read_command
 from monai_brainseg.runs.config_checks import check_command, check_targets, count_given
 from monai_brainseg.runs.machine_checks import check_start
 from monai_brainseg.runs.processors import choose_threads, keep_freed_memory
-from monai_brainseg.runs.ranks import check_shares, claim_last_word, is_lost_peer, say_last_word
+from monai_brainseg.runs.ranks import check_shares, claim_final_message, is_lost_peer, write_final_message
 from monai_brainseg.weights.checkpoints import check_checkpoint
-from monai_brainseg.weights.provenance import (
-    RECORD,
-    describe_checkpoint,
-    describe_machine,
-    judge,
-    list_versions,
-)
+from monai_brainseg.weights.provenance import RECORD, describe_checkpoint, judge
 
-# What a write ends with on a full disk, over a quota and at a limit; TensorBoard's names no file.
+# Errors of a write on a full disk, over a quota and at a limit; TensorBoard's names no file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_FOLD = -1  # train on all folds
 
@@ -68,9 +63,9 @@ def start_run(
 ) -> None:
     """Check the command that started this process and the data it names, then record it in ``output_dir``.
 
-    What is cheap to find out of the machine is said too: an error of ``machine_checks.check_start`` ends the run.
+    The machine is checked quickly too: an error of ``machine_checks.check_start`` ends the run.
     Writes ``config.yaml`` (the configs merged with the overrides: it runs again by itself) and ``run.json`` (command,
-    versions, date). Leaves the process with one line and exit code 1 where something is wrong with what was asked.
+    versions, date). Ends the process with one line and exit code 1 if something in the command is wrong.
     Of several processes, rank 0 alone writes and logs.
 
     Args:
@@ -78,10 +73,10 @@ def start_run(
         datalist: file to be checked before any long work, unless the config itself lists the patients, as that of a
             label server does.
         fold: the fold to be left out for validation; must have patients, and so must the others. -1 leaves none out.
-        batch_size: slices in a step that several processes share; None where there is only one.
-        fresh: a training that begins; one that ``output_dir`` holds already is refused.
-        overwrite: begin all the same; the earlier one's dashboard and ``last.pt`` go at once, its weights when there
-            are new ones. Not kept in ``config.yaml``, which would replace it again.
+        batch_size: slices in a step that several processes share; None if there is only one.
+        fresh: a training begins; ``output_dir`` must not hold one already.
+        overwrite: begin nevertheless; the earlier training's dashboard and ``last.pt`` are removed at once, its weights
+            are replaced by the new ones. Not kept in ``config.yaml``, which would replace the training again.
         checkpoint: file of weights that must be there, and fit ``network``.
         network: what ``checkpoint`` is for.
         part: of the datalist that is to be scored by ``checkpoint``, together with ``fold``; None scores nothing.
@@ -94,7 +89,7 @@ def start_run(
     choose_threads(None if fresh else _read_threads(Path(output_dir)))
     try:
         config = check_command(command)
-        check_targets(config, command.config_files[0])
+        check_targets(command.config_files)
         _refuse_to_replace(Path(output_dir), fresh, overwrite)
         given = count_given(config)
         if given is None:
@@ -117,26 +112,26 @@ def start_run(
         threading.excepthook = _leave_thread
         sys.excepthook = partial(_leave, run_id=command.run_id)
     except (InputError, BundleError, OSError) as error:
-        if claim_last_word():
-            say_last_word(f"{command.run_id}: {error}")
+        if claim_final_message():
+            write_final_message(f"{command.run_id}: {error}")
         sys.exit(1)
 
 
 def _leave(kind: type[BaseException], error: BaseException, trace: TracebackType | None, *, run_id: str) -> None:
-    """End the process as ``sys.excepthook``: one line for what is the user's to mend, a traceback for a bug."""
-    if claim_last_word():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it once another rank has left without a word
+    """End the process as ``sys.excepthook``: one line for what the user can correct, a traceback for a bug."""
+    if claim_final_message():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it once another rank has ended without a message
         reason = explain(error)
         if reason is None:
             sys.__excepthook__(kind, error, trace)
             return
-        say_last_word(f"{run_id}: {reason}")
+        write_final_message(f"{run_id}: {reason}")
     # MONAI has tried a broken file with ITK, whose threads can abort an orderly exit with a line of their own.
     os._exit(1)
 
 
 def _leave_thread(arguments: threading.ExceptHookArgs) -> None:
-    """Say nothing of a file that TensorBoard's thread cannot write: the next write of the run itself says it."""
+    """Do not report a file that TensorBoard's thread cannot write: the run's own next write does."""
     if not isinstance(arguments.exc_value, OSError):
         threading.__excepthook__(arguments)
 
@@ -145,19 +140,19 @@ def explain(error: BaseException) -> str | None:
     """Return in one line what a user has to correct after ``error``, which MONAI may have wrapped; None for a bug."""
     for cause in list_causes(error):
         if isinstance(cause, OSError) and cause.errno in _FULL:
-            return f"{cause}; free space or name another --output_dir"
+            return f"{cause}; free some disk space, or name another --output_dir"
         if isinstance(cause, (InputError, BundleError)) or isinstance(cause, OSError) and cause.errno is not None:
             return str(cause)
         if reason := _name_memory(cause):
             return reason
         if is_lost_peer(cause):
-            return "another process of this run was lost; the same command with --resume True goes on"
+            return "another process of this run was lost; the same command with --resume True continues it"
     return None
 
 
 def _name_memory(error: BaseException) -> str | None:
-    """Return the line on an error that stands for too little memory, of this process or a GPU."""
-    text, goes_on = str(error), "the same command with --resume True goes on"
+    """Return the line for an error that means too little memory, of this process or a GPU."""
+    text, goes_on = str(error), "the same command with --resume True continues"
     if isinstance(error, torch.OutOfMemoryError):
         lower = "--batch_size or --slice_memory"
         return f"the GPU has too little memory; end other programs on it, or lower {lower}: {goes_on}"
@@ -169,11 +164,13 @@ def _name_memory(error: BaseException) -> str | None:
 
 def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> None:
     if not Path(datalist).is_file():
-        raise InputError(datalist, "not there", "name a folder that `brainseg prepare` wrote by --dataset_dir")
+        raise InputError(datalist, "is missing", "give --dataset_dir a folder that `brainseg prepare` wrote")
     listed = read_datalist(Path(datalist))
     folds = {item["fold"] for item in listed["training"]}
     if fold not in (None, NO_FOLD) and (fold not in folds or len(folds) < 2):
-        raise InputError(datalist, f"has no patients in or none outside fold {fold}", f"it has folds {sorted(folds)}")
+        raise InputError(
+            datalist, f"has no patients in fold {fold}, or none outside it", f"it has folds {sorted(folds)}"
+        )
     if batch_size is not None:
         validation = sum(item["fold"] == fold for item in listed["training"])
         training = len(listed["training"]) - validation
@@ -182,14 +179,14 @@ def _check_datalist(datalist: str, fold: int | None, batch_size: int | None) -> 
 
 def _refuse_to_replace(output_dir: Path, fresh: bool, overwrite: bool) -> None:
     if overwrite and not fresh:
-        raise InputError("--resume True, --overwrite True", "one goes on with a training, the other replaces it")
+        raise InputError("--resume True, --overwrite True", "one continues a training, the other replaces it")
     if fresh and not overwrite and (output_dir / "last.pt").exists():
-        choices = "--resume True goes on with it, another --output_dir keeps it, --overwrite True replaces it"
-        raise InputError(output_dir, "holds a training", choices)
+        choices = "--resume True continues it, another --output_dir keeps it, --overwrite True replaces it"
+        raise InputError(output_dir, "already holds a training", choices)
 
 
 def _check_machine(config: ConfigParser, output_dir: Path, datalist: Path | None) -> None:
-    """Refuse a machine on which the run would fail, ImageNet's weights among it, and warn where it may."""
+    """Refuse a machine on which the run would fail, also for missing ImageNet weights, and warn if it may fail."""
     network = config.get("network_def")
     if isinstance(network, Mapping) and network.get("pretrained") in (True, "@pretrained") and config.get("pretrained"):
         find_imagenet_weights()
@@ -203,7 +200,7 @@ def _check_machine(config: ConfigParser, output_dir: Path, datalist: Path | None
 def _describe_weights(
     checkpoint: Path, scored: Sequence[Mapping[str, Any]], allow_seen: bool, output_dir: Path
 ) -> dict[str, Any]:
-    """Return what the record says of the weights that a run begins with, and warn where they have seen the patients."""
+    """Return the record of the weights that a run begins with, and warn if they have seen the patients."""
     weights = describe_checkpoint(checkpoint)
     if not scored:
         return {"checkpoint": [weights]}
@@ -215,7 +212,7 @@ def _describe_weights(
 
 
 def _read_threads(output_dir: Path) -> int | None:
-    """Return the threads of the training that is gone on with; None where there is none or it does not say."""
+    """Return the threads of the training that is resumed; None if there is none or they are not recorded."""
     try:
         threads = json.loads((output_dir / RECORD).read_text()).get("threads")
     except (OSError, ValueError, AttributeError):

@@ -20,7 +20,7 @@ _SHARE = 0.85
 
 @dataclass(frozen=True)
 class Workload:
-    """What was measured, brought to the batch of a training.
+    """What was measured, scaled to the batch of a training.
 
     Attributes:
         slices_per_second: of the bare step.

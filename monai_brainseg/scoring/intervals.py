@@ -2,9 +2,9 @@
 
 Whole people are drawn with replacement, never slices or voxels, because those of one person are nearly copies; the
 interval runs from the 2.5th to the 97.5th percentile of the figure over the draws (Efron and Tibshirani, "An
-introduction to the bootstrap", 1993). Chance is passed in as a generator.
+introduction to the bootstrap", 1993). The random generator is passed in.
 
-A figure is ``{"value": ..., "interval": [low, high]}`` in plain JSON values: None stands for what is undefined.
+A figure is ``{"value": ..., "interval": [low, high]}`` in plain JSON values: None means undefined.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 DRAWS = 2000
 
-# Indices of patients, and a figure of those; None where they leave it undefined.
+# Indices of patients, and a figure of those; None if it is undefined for them.
 Indices = npt.NDArray[np.intp]
 Statistic = Callable[[Indices], float | None]
 
@@ -95,7 +95,7 @@ def summarise_values(values: Sequence[float], sample: Sample) -> dict[str, Any]:
     """Return mean and median of one score over patients, with intervals.
 
     Args:
-        values: the score of each patient; infinite where it is undefined.
+        values: the score of each patient; infinite if it is undefined.
         sample: the patients.
 
     Returns:

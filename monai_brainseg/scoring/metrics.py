@@ -114,7 +114,7 @@ def recall(counts: Counts) -> float:
 
 
 def specificity(counts: Counts) -> float:
-    """Return TN / (TN + FP), the recall of the background, by the same rule where there is none."""
+    """Return TN / (TN + FP), the recall of the background, by the same rule if there is none."""
     return recall(counts.of_background())
 
 

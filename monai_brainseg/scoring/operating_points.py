@@ -1,8 +1,8 @@
 """Named thresholds: chosen on the folds, then only measured elsewhere.
 
 ``balanced`` has the highest mean per-patient Dice, ``recall`` (recall first) the highest mean per-patient F2, in which
-recall weighs twice as much as precision (see ``probabilities.score_thresholds``). They are choices, so that they are
-made on patients that the results are not reported on.
+recall weighs twice as much as precision (see ``probabilities.score_thresholds``). They are choices, so they are made on
+other patients than those of the results.
 """
 
 from __future__ import annotations
@@ -114,15 +114,15 @@ def read_points(file: Path) -> ChosenPoints:
     """Read the operating points of an evaluation's ``summary.json``.
 
     Raises:
-        InputError: the file is missing, is no JSON, holds no operating points, or those of patients that the weights
-            had seen.
+        InputError: the file is missing, is not valid JSON, holds no operating points, or they were chosen on patients
+            that the weights had seen.
     """
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(file, f"cannot be read ({error.strerror})", _REMEDY) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(file, "is no JSON", _REMEDY) from error
+        raise InputError(file, "is not valid JSON", _REMEDY) from error
     try:
         thresholds = {name: float(summary["operating_points"][name]["threshold"]) for name in POINTS}
         chosen = summary["protocol"]["operating_points"]
@@ -135,14 +135,14 @@ def read_points(file: Path) -> ChosenPoints:
     if seen:
         raise InputError(
             file,
-            "its operating points were chosen on patients that the weights had seen, on whom every threshold does well",
-            "predict each fold with weights of the others",
+            "its operating points were chosen on patients that the weights had seen, where every threshold scores well",
+            "predict each fold with weights that did not see it",
         )
     return ChosenPoints(thresholds, {"file": origin, "fold": fold, "patients": patients})
 
 
 def check_unused(points: ChosenPoints, patients: Sequence[str]) -> None:
-    """Refuse points that were chosen on patients who are to be scored with them.
+    """Refuse points that were chosen on some of the patients to score.
 
     Raises:
         InputError: names one of them.
@@ -152,7 +152,7 @@ def check_unused(points: ChosenPoints, patients: Sequence[str]) -> None:
         raise InputError(
             points.chosen_on["file"],
             f"its operating points were chosen on {len(shared)} of the patients to score, such as {shared[0]}",
-            "choose them on others",
+            "choose them on other patients",
         )
 
 

@@ -32,12 +32,12 @@ class PatientScores:
         patient: name of the case.
         subject: the person, who may have several cases.
         site: where it was scanned.
-        spacing: millimetres between voxel centres along x, y and z; None where the files do not know.
+        spacing: millimetres between voxel centres along x, y and z; None if the files do not give it.
         slices: voxel counts of each slice.
         lesions: lesions found, missed and false.
         hd95: 95th percentile Hausdorff distance in mm, in voxels where spacing is None; infinite where undefined.
         surface_dice: surface Dice at the tolerance of the evaluation, in the same unit.
-        peaks: highest tumour probability of each slice, where a probability map lies beside the prediction.
+        peaks: highest tumour probability of each slice, if a probability map is beside the prediction.
         missing: there was no prediction; the counts are those of an empty mask.
         histogram: voxels by tumour probability, ``[2, BINS]`` of background and tumour, where there are ``peaks``; all
             at probability 0 if missing.
@@ -159,18 +159,18 @@ def score_patient(item: Item, predictions: Path, tolerance: float) -> PatientSco
 
 
 def find_predictions(patient: str, predictions: Path) -> tuple[Path, Path]:
-    """Return where a patient's predicted mask and probability map would lie."""
+    """Return the paths of a patient's predicted mask and probability map."""
     return predictions / f"{patient}.nii.gz", predictions / f"{patient}_probability.nii.gz"
 
 
 def _to_mask(volume: Volume, path: Path) -> Mask:
     """Return tumour as true."""
     if volume.voxels.ndim != 3:
-        raise InputError(path, f"has {volume.voxels.ndim} dimensions where a mask has 3", "save one label map")
+        raise InputError(path, f"has {volume.voxels.ndim} dimensions, but a mask has 3", "save one label map")
     mask: Mask = volume.voxels == 1
     other = volume.voxels[~mask & (volume.voxels != 0)]
     if other.size:
-        raise InputError(path, f"holds the label {other[0]:g}", "a mask holds 0 (background) and 1 (tumour) alone")
+        raise InputError(path, f"holds the label {other[0]:g}", "a mask holds only 0 (background) and 1 (tumour)")
     return mask
 
 
@@ -178,7 +178,7 @@ def _read_on_grid(path: Path, truth: Volume, truth_file: Path) -> Volume:
     volume = read_nifti(path)
     if volume.voxels.shape != truth.voxels.shape:
         found, due = ("x".join(map(str, array.shape)) for array in (volume.voxels, truth.voxels))
-        raise InputError(path, f"has {found} voxels where {truth_file} has {due}", _REGRID)
+        raise InputError(path, f"has {found} voxels, but {truth_file} has {due}", _REGRID)
     apart = float(np.abs(volume.affine - truth.affine).max())
     if apart > _AFFINE_TOLERANCE_MM:
         raise InputError(path, f"its affine differs from that of {truth_file} by up to {apart:.3g}", _REGRID)

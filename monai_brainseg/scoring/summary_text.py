@@ -74,10 +74,10 @@ def count_patients(number: int) -> str:
 
 
 def show(value: float | None) -> str:
-    """Return a number with three decimals, none where it is large."""
+    """Return a number with three decimals, none if it is large."""
     return "undefined" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def span(interval: Sequence[float | None] | None) -> str:
-    """Return an interval as "low to high", nothing where there is none."""
+    """Return an interval as "low to high", nothing if there is none."""
     return f"{show(interval[0])} to {show(interval[1])}" if interval else ""

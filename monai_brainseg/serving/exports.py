@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ckpt_export
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
-from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.prediction.segmenters import load_network
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle, own_scripts
 from monai_brainseg.runs.recipes import read_trained, select_inference
 from monai_brainseg.serving.model_zoo import write_archive
@@ -23,21 +23,21 @@ from monai_brainseg.weights.checkpoints import write_half_precision
 
 _METADATA = Path("configs") / "metadata.json"
 _CONFIG = Path("configs") / "inference.yaml"
-_REMEDY = "correct the network, or what it says of the disk, or choose another --format"
+_REMEDY = "correct the network or the disk problem, or choose another --format"
 
 
 def export(form: str, bundle: str | None, checkpoint: Path | None, output: Path, recipe: str | None = None) -> None:
-    """Write trained weights in another form, whole or not at all.
+    """Write trained weights in another format, whole or not at all.
 
     Args:
         form: one of ``FORMS``.
-        bundle: name or path of the bundle that they are of; None for that of the recipe, or the default.
+        bundle: name or path of their bundle; None for that of the recipe, or the default.
         checkpoint: the weights; None takes the bundle's own.
         output: file to write.
-        recipe: that the weights were trained by, where that was not the bundle as it is.
+        recipe: that the weights were trained with; None for the bundle itself.
 
     Raises:
-        InputError: the bundle is not there, the weights are another network's, the file cannot be written, a package is
+        InputError: the bundle is missing, the weights are another network's, the file cannot be written, a package is
             missing, or the bundle would not pass the model zoo's checks.
     """
     overlay: dict[str, Any] = {}
@@ -51,10 +51,10 @@ def export(form: str, bundle: str | None, checkpoint: Path | None, output: Path,
             raise InputError(f"--recipe {recipe}", "the zip would describe the bundle's own network", remedy)
     weights = checkpoint or folder / "models" / "model.pt"
     if output.exists() and weights.exists() and output.samefile(weights):
-        raise InputError(output, "is the file itself, which would be lost", "name another --output")
+        raise InputError(output, "is the checkpoint itself, which would be lost", "name another --output")
     if output.is_dir():
-        raise InputError(output, "is a folder", "name a file by --output")
-    with _hush_exporters():
+        raise InputError(output, "is a folder", "name a file with --output")
+    with _silence_exporters():
         FORMS[form](folder, weights, output, overlay)
 
 
@@ -63,10 +63,10 @@ def _export_half(bundle: Path, weights: Path, output: Path, overlay: Mapping[str
 
 
 def _export_torchscript(bundle: Path, weights: Path, output: Path, overlay: Mapping[str, Any]) -> None:
-    """Write by MONAI's own export; the file holds the metadata and the config too."""
+    """Write with MONAI's own export; the file holds the metadata and the config too."""
     load_network(bundle, [weights], overlay)  # refuses what MONAI would load in part
-    if output.suffix != ".ts":  # MONAI adds it where there is none
-        raise InputError(output, "a TorchScript file is named .ts", "name another --output")
+    if output.suffix != ".ts":  # MONAI adds it if it is missing
+        raise InputError(output, "the name of a TorchScript file must end in .ts", "name another --output")
     with write_beside(output) as unfinished, _explain_failure(bundle, "TorchScript"), own_scripts(bundle):
         ckpt_export(
             net_id="network_def",
@@ -80,7 +80,7 @@ def _export_torchscript(bundle: Path, weights: Path, output: Path, overlay: Mapp
 
 
 def _export_onnx(bundle: Path, weights: Path, output: Path, overlay: Mapping[str, Any]) -> None:
-    """Write by what MONAI's own export calls, and name in the file where it comes from and under which terms."""
+    """Write with the code of MONAI's own export, and name origin and licence in the file."""
     check_package()
     import onnx
 
@@ -99,7 +99,7 @@ def _export_onnx(bundle: Path, weights: Path, output: Path, overlay: Mapping[str
 
 @contextmanager
 def _explain_failure(bundle: Path, form: str) -> Iterator[None]:
-    """Say in one line what keeps an exporter of torch or MONAI from writing a network."""
+    """Report in one line why an exporter of torch or MONAI cannot write a network."""
     try:
         yield
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, OSError) as error:
@@ -108,8 +108,8 @@ def _explain_failure(bundle: Path, form: str) -> Iterator[None]:
 
 
 @contextmanager
-def _hush_exporters() -> Iterator[None]:
-    """Leave out MONAI's summary of its arguments, and what it warns of any config."""
+def _silence_exporters() -> Iterator[None]:
+    """Hide MONAI's summary of its arguments, and the warnings that it gives for any config."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

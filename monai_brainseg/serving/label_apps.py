@@ -16,18 +16,18 @@ from monai_brainseg.errors import InputError
 from monai_brainseg.findings import sum_up
 from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.commands import load_config
-from monai_brainseg.runs.recipes import Recipe, lay_over, read_trained, select_inference
-from monai_brainseg.serving.label_contract import check_contract
+from monai_brainseg.runs.recipes import Recipe, merge_overlay, read_trained, select_inference
+from monai_brainseg.serving.label_contract import check_contract, check_scripts
 from monai_brainseg.weights.checkpoints import read_checkpoint
 
-# The server trains in place: weights are written where it looks for them, all else beside them. It goes on from trained
-# weights on a handful of patients, and so takes the steps of configs/finetune.yaml; not its way back to the first
-# weights (pull_back), as it trains again and again, each time from the last.
+# The server trains in place: weights are written where it looks for them, all else beside them. It continues from
+# trained weights on a few patients, and therefore has the settings of configs/finetune.yaml, but not pull_back, because
+# it trains again and again, each time from the last weights.
 SERVED = {
     "ckpt_dir": "$@bundle_root + '/models'",
     "output_dir": "$@bundle_root + '/training'",
-    "pretrained": "false",  # it goes on from the weights in models
-    "overwrite": "true",  # it trains again and again, on several GPUs by a command of its own
+    "pretrained": "false",  # it continues from the weights in models
+    "overwrite": "true",  # it trains again and again, on several GPUs with a command of its own
     "slices_per_volume": "64",
     "learning_rate": "0.0003",
 }
@@ -45,22 +45,22 @@ def install(
 
     Args:
         app: folder that ``monailabel apps --download --name monaibundle`` wrote.
-        bundles: names or paths; none for that which the recipe names, or the default.
+        bundles: names or paths; none for the one that the recipe names, or the default.
         checkpoint: weights to serve instead of the ``models/model.pt`` of a bundle.
-        recipe: laid over the one bundle, or over that which it names; the copy goes by both names.
-        overwrite: replace what the app has under these names, weights that the server trained among it.
+        recipe: overlay on the one bundle, or on the one that it names; the copy's name has both names.
+        overwrite: replace bundles of these names in the app, with weights that the server trained.
 
     Returns:
         The names under which the server offers them.
 
     Raises:
-        InputError: ``app`` is no such app or has the bundle, there are no weights, or the copy does not meet the
-            server's contract; names what and the remedy. The app is then as it was.
+        InputError: ``app`` is not such an app or has the bundle, there are no weights, or the copy does not meet the
+            server's contract. The app is then unchanged.
     """
     _check_app(app)
     for option, value in (("--checkpoint", checkpoint), ("--recipe", recipe)):
         if value is not None and len(bundles) > 1:
-            raise InputError(f"{option} {value}", f"of which bundle? Install one at a time with {option}")
+            raise InputError(f"{option} {value}", f"needs a single bundle: install one at a time with {option}")
     overlay = None
     if recipe is None:
         sources = [find_bundle(bundle, "train.yaml", "inference.yaml") for bundle in bundles or [DEFAULT]]
@@ -72,8 +72,8 @@ def install(
         if (app / "model" / name).exists() and not overwrite:
             raise InputError(
                 app / "model" / name,
-                "is there, perhaps with weights that the server trained",
-                "replace it by --overwrite",
+                "exists already, perhaps with weights that the server trained",
+                "replace it with --overwrite",
             )
     for source, name in zip(sources, names, strict=True):
         _copy_bundle(source, app / "model" / name, checkpoint, overlay)
@@ -81,7 +81,7 @@ def install(
 
 
 def format_start(app: Path, names: Sequence[str]) -> str:
-    """Return the command that starts the server for this machine alone; DIR is left for the folder of the studies."""
+    """Return the command that starts the server for this machine alone; DIR stands for the folder of the studies."""
     words = ["monailabel", "start_server", "--app", str(app), "--studies", "DIR", "--host", "127.0.0.1"]
     words += ["--port", "8000", "--conf", "models", ",".join(names)]
     return shlex.join([*words, "--conf", "zoo_source", "local", "--conf", "sam2", "false"])
@@ -92,15 +92,15 @@ def _check_app(app: Path) -> None:
     if not main.is_file() or "BundleInferTask" not in main.read_text():
         raise InputError(
             app,
-            "no MONAI Label bundle app",
-            "make one by `monailabel apps --download --name monaibundle --output apps` and name apps/monaibundle",
+            "is not a MONAI Label bundle app",
+            "make one with `monailabel apps --download --name monaibundle --output apps` and name apps/monaibundle",
         )
     if re.search(r"\s", str(app.resolve())):
         raise InputError(app.resolve(), "MONAI Label's launcher cannot take a path with spaces", "move the app")
 
 
 def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Recipe | None) -> None:
-    """Make the copy beside, check it, and move it in."""
+    """Make the copy beside the app, check it, and move it in."""
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=target.parent) as folder:
         copy = Path(folder) / target.name
@@ -108,19 +108,20 @@ def _copy_bundle(source: Path, target: Path, checkpoint: Path | None, recipe: Re
         weights = _copy_weights(source, copy, checkpoint)
         train = copy / "configs" / "train.yaml"
         if recipe is not None:
-            _lay_over_file(train, recipe.content)
-            _lay_over_file(copy / "configs" / "inference.yaml", select_inference(recipe))
+            _merge_file(train, recipe.content)
+            _merge_file(copy / "configs" / "inference.yaml", select_inference(recipe))
         train.write_text(adapt_config(train.read_text()))
-        if findings := check_contract(copy):
+        others = [each for each in target.parent.iterdir() if each.name != target.name and each != Path(folder)]
+        if findings := [*check_contract(copy), *check_scripts(copy, others)]:
             raise sum_up(findings, {copy / "models" / "model.pt": weights, copy: source})
         if target.exists():
             target.rename(Path(folder) / "replaced")
         copy.rename(target)
 
 
-def _lay_over_file(file: Path, overlay: Mapping[str, Any]) -> None:
-    """Rewrite a config with an overlay; an id of one value stays a line of its own, as ``adapt_config`` needs it."""
-    file.write_text(yaml.safe_dump(lay_over(load_config(file), overlay).get(), sort_keys=False, width=10**6))
+def _merge_file(file: Path, overlay: Mapping[str, Any]) -> None:
+    """Rewrite a config with an overlay; an id with one value keeps a line of its own, as ``adapt_config`` needs it."""
+    file.write_text(yaml.safe_dump(merge_overlay(load_config(file), overlay).get(), sort_keys=False, width=10**6))
 
 
 def _copy_weights(source: Path, copy: Path, checkpoint: Path | None) -> Path:
@@ -131,7 +132,7 @@ def _copy_weights(source: Path, copy: Path, checkpoint: Path | None) -> Path:
         shutil.copyfile(weights, copy / "models" / "model.pt")
     elif checkpoint is not None:
         read_checkpoint(checkpoint)  # says why it cannot
-    if checkpoint is not None:  # an export of the bundle's own weights is of others than these
+    if checkpoint is not None:  # an export of the bundle's own weights does not hold these
         (copy / "models" / "model.ts").unlink(missing_ok=True)
     return weights
 
@@ -140,11 +141,11 @@ def adapt_config(text: str) -> str:
     """Return the text of a ``train.yaml`` with the values of ``SERVED``; all else, comments too, stays as it is.
 
     Raises:
-        InputError: one of these ids is no line of its own.
+        InputError: one of these ids is not on a line of its own.
     """
     for name, value in SERVED.items():
         line = re.compile(rf"^{name}: .*?( #.*)?$", re.MULTILINE)
         if (count := len(line.findall(text))) != 1:
-            raise InputError("train.yaml", f"has {count} lines '{name}: …' where the server needs one")
+            raise InputError("train.yaml", f"has {count} lines '{name}: …', but the server needs one")
         text = line.sub(rf"{name}: {value}\1", text)
     return text

@@ -1,14 +1,14 @@
 """What a MONAI Label server asks of a bundle in its app, checked without a server and without a network.
 
-MONAI Label 0.8.5 finds files, ids and keys by fixed names. Where one is missing it does not say so: it leaves the
-bundle out, answers in the wrong place, or serves random weights.
+MONAI Label 0.8.5 finds files, ids and keys by fixed names. If one is missing it does not say so: it ignores the bundle,
+puts masks in the wrong place, or serves random weights.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.serving.plain_networks import make_network, read_network
 from monai_brainseg.weights.checkpoints import check_checkpoint
 
-_TASKS = ("deepedit", "deepgrow", "detection", "classification")  # a folder's name with one of these makes it that task
+# The server makes these tasks of a folder whose name contains one of them.
+_TASKS = ("deepedit", "deepgrow", "detection", "classification")
 _INFERENCE = ("device", "network_def", "preprocessing", "inferer", "postprocessing")
 _TRAINING = ("device", "network_def", "network", "run", "train::trainer::max_epochs")
 _LISTS = ("train::dataset::data", "validate::dataset::data")
@@ -34,9 +35,9 @@ def check_contract(bundle: Path, *, served: bool = True, trusted: bool = True) -
 
     Args:
         bundle: its folder.
-        served: it lies in an app, as ``APP/model/NAME``; False leaves out what ``brainseg label install`` sees to.
-        trusted: make the network, whose weights are compared, by whatever code the config names; False makes it only
-            where `read_network` finds nothing but networks.
+        served: it is in an app, as ``APP/model/NAME``; False leaves out what ``brainseg label install`` changes.
+        trusted: build the network with any code that the config names, to compare its weights; False builds it only if
+            `read_network` finds nothing but networks.
     """
     return [
         *_check_name(bundle),
@@ -44,7 +45,6 @@ def check_contract(bundle: Path, *, served: bool = True, trusted: bool = True) -
         *_check_inference(bundle),
         *_check_training(bundle, served),
         *_check_overlay(bundle / "configs" / "multi_gpu_train.yaml"),
-        *(_check_scripts(bundle) if served else ()),
         *_check_weights(bundle, trusted),
     ]
 
@@ -55,7 +55,7 @@ def _check_name(bundle: Path) -> Iterator[Finding]:
         yield Finding(ERROR, bundle, "the server's launcher splits names at spaces and commas", "rename the folder")
     for task in _TASKS:
         if task in name.lower():
-            yield Finding(ERROR, bundle, f"'{task}' in a folder's name makes it a {task} task", "rename the folder")
+            yield Finding(ERROR, bundle, f"'{task}' in the folder's name makes it a {task} task", "rename the folder")
 
 
 def _check_metadata(file: Path) -> Iterator[Finding]:
@@ -78,7 +78,7 @@ def _check_metadata(file: Path) -> Iterator[Finding]:
             )
     if not [label for label in labels if label.lower() != "background"]:
         yield Finding(
-            ERROR, file, "its channel_def of 'pred' names no label, so there is nothing to draw", "name each channel"
+            ERROR, file, "its channel_def of 'pred' names no label, so nothing can be drawn", "name each channel"
         )
 
 
@@ -88,11 +88,11 @@ def _load(file: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
     if not found:
         short = file.with_suffix(".yml")
         remedy = f"rename {short.name}" if short.is_file() else "add it"
-        return None, [Finding(ERROR, file, "not there, and the server looks for this name or .json alone", remedy)]
+        return None, [Finding(ERROR, file, "is missing, and the server looks only for this name or .json", remedy)]
     try:
         return ConfigParser.load_config_file(found[0]), []
-    except Exception as error:  # what YAML and JSON readers raise has no common base
-        return None, [Finding(ERROR, found[0], f"cannot be read ({' '.join(str(error).split())})", "mend it")]
+    except Exception as error:  # errors of YAML and JSON readers have no common base
+        return None, [Finding(ERROR, found[0], f"cannot be read ({' '.join(str(error).split())})", "correct it")]
 
 
 def _miss(file: Path, config: ConfigParser, ids: tuple[str, ...]) -> Iterator[Finding]:
@@ -131,22 +131,22 @@ def _check_inference(bundle: Path) -> Iterator[Finding]:
         yield Finding(
             ERROR,
             file,
-            "Spacingd of 'image' trips over the server's own 'image_path'",
-            "resample by SpatialResampled, or under another key",
+            "Spacingd of 'image' fails on the server's own key 'image_path'",
+            "resample with SpatialResampled, or under another key",
         )
     if not any(_is(entry, "Invertd", "pred") for entry in after):
         yield Finding(
             ERROR,
             file,
-            "postprocessing has no Invertd of 'pred': masks would lie on another grid than the image",
+            "postprocessing has no Invertd of 'pred': masks would be on another grid than the image",
             "add it",
         )
-    kept = [entry for entry in after if not str(entry).count("SaveImaged")]  # the server takes these out
+    kept = [entry for entry in after if not str(entry).count("SaveImaged")]  # the server removes these
     if not kept or not _is(kept[-1], "CastToTyped", "pred") or "uint8" not in str(kept[-1].get("dtype")):
         yield Finding(
             ERROR,
             file,
-            "postprocessing does not end (but for SaveImaged) in CastToTyped of 'pred' to uint8",
+            "postprocessing does not end (SaveImaged aside) with CastToTyped of 'pred' to uint8",
             "add it: viewers refuse masks of another type",
         )
 
@@ -164,7 +164,7 @@ def _check_training(bundle: Path, served: bool) -> Iterator[Finding]:
         yield Finding(
             ERROR,
             file,
-            "train::handlers is no plain list, into which the server puts the loader of its weights",
+            "train::handlers is not a plain list, but the server adds the loader of its weights to it",
             "write the handlers out there",
         )
     if served and config.get("ckpt_dir") != _MODELS:
@@ -172,7 +172,7 @@ def _check_training(bundle: Path, served: bool) -> Iterator[Finding]:
             ERROR,
             file,
             "ckpt_dir is not the models folder of the copy: what the server trains would not be what it serves",
-            f"ckpt_dir: {_MODELS}, or put the bundle there by `brainseg label install`",
+            f"ckpt_dir: {_MODELS}, or install the bundle with `brainseg label install`",
         )
 
 
@@ -186,21 +186,26 @@ def _check_overlay(file: Path) -> Iterator[Finding]:
             yield Finding(
                 ERROR,
                 file,
-                f"'{name}' counts handlers, and the server puts one before them",
+                f"'{name}' numbers the handlers, but the server inserts one before them",
                 "refer to an id in train.yaml instead",
             )
 
 
-def _check_scripts(bundle: Path) -> Iterator[Finding]:
-    """Compare Python packages of the bundle with those of the same name in others of the app: the server loads one."""
+def check_scripts(bundle: Path, others: Sequence[Path]) -> Iterator[Finding]:
+    """Compare a bundle's Python packages with those of the same name in others, as a server loads only one of them.
+
+    Args:
+        bundle: its folder.
+        others: folders of the other bundles in its app.
+    """
     for package in sorted(file.parent for file in bundle.glob("*/__init__.py")):
-        for other in sorted(bundle.resolve().parent.glob(f"[!.]*/{package.name}")):
+        for other in sorted(each / package.name for each in others if (each / package.name).is_dir()):
             if not holds_same_code(package, other):
                 yield Finding(
                     ERROR,
                     package,
                     f"differs from {other}, and the server would run one of them for both bundles",
-                    "install both bundles anew, or serve this one by an app of its own",
+                    "install both bundles again, or serve this one in an app of its own",
                 )
 
 
@@ -211,7 +216,7 @@ def _check_weights(bundle: Path, trusted: bool) -> Iterator[Finding]:
         yield Finding(
             ERROR,
             models / others[0],
-            "the server offers every .pt, and takes the one of the shortest name",
+            "the server offers every .pt, and uses the one with the shortest name",
             "move it away",
         )
     if not (models / "model.pt").is_file():
@@ -219,8 +224,8 @@ def _check_weights(bundle: Path, trusted: bool) -> Iterator[Finding]:
             yield Finding(
                 ERROR,
                 models / "model.pt",
-                "not there, so the server leaves the bundle out",
-                "give weights by --checkpoint",
+                "is missing, so the server ignores the bundle",
+                "give weights with --checkpoint",
             )
         return
     content, _ = _load(bundle / "configs" / "inference.yaml")
@@ -231,19 +236,21 @@ def _check_weights(bundle: Path, trusted: bool) -> Iterator[Finding]:
         if definition is None and not trusted:
             return
         made = _make_own(bundle, content) if definition is None else make_network(definition)
-    except Exception as error:  # whatever a network of somebody's raises
+    except Exception as error:  # any error of an unknown network
         reason = " ".join(str(error.__cause__ or error).split())[:120]
-        yield Finding(ERROR, bundle / "configs" / "inference.yaml", f"network_def cannot be made ({reason})", "mend it")
+        yield Finding(
+            ERROR, bundle / "configs" / "inference.yaml", f"network_def cannot be built ({reason})", "correct it"
+        )
         return
     try:
         check_checkpoint(models / "model.pt", made)
     except InputError as error:
-        remedy = "give others by --checkpoint: the server would serve random ones"
+        remedy = "give others with --checkpoint: the server would use random weights"
         yield Finding(ERROR, error.where, f"{error.what}; {error.remedy}" if error.remedy else error.what, remedy)
 
 
 def _make_own(bundle: Path, content: dict[str, Any]) -> torch.nn.Module:
-    """Return the network that a config makes by whatever code it names."""
+    """Return the network of a config, built with any code that the config names."""
     with own_scripts(bundle):
         network: torch.nn.Module = ConfigParser({**content, "bundle_root": str(bundle)}).get_parsed_content(
             "network_def"

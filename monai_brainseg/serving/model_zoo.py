@@ -1,8 +1,8 @@
-"""A bundle in the form of MONAI's model zoo: as a zip, and the checks that its CI makes, without a network.
+"""A bundle in the format of MONAI's model zoo: as a zip, and the checks of the zoo's CI, offline.
 
 The checks are those of ``ci/verify_bundle.py`` and ``CONTRIBUTING.md`` of the repository Project-MONAI/model-zoo. Left
-out: the metadata's schema, which it downloads; the keys that the schema of 2024-07-25 requires are looked for instead.
-`brainseg doctor` asks the same of a bundle that is not packed, which may wait for its weights.
+out: the metadata's schema, which it downloads; instead, the keys are checked that the schema of 2024-07-25 requires.
+`brainseg doctor` makes the same checks of a bundle that is not packed, which may lack weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from monai.bundle import ConfigParser, ckpt_export, create_workflow, verify_net_
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_beside
 from monai_brainseg.findings import ERROR, Finding, sum_up
-from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.prediction.segmenters import load_network
 from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.weights.checkpoints import SEEN, read_checkpoint
@@ -40,11 +40,11 @@ _INFERENCE_KEYS = ("bundle_root", "device", "network_def", "inferer", "output_di
 
 
 def write_archive(bundle: Path, weights: Path, output: Path) -> None:
-    """Write a bundle and weights as a zip of one folder that bears the bundle's name, after it passed every check.
+    """Write a bundle and weights as a zip of one folder with the bundle's name, after every check has passed.
 
-    What differs from the bundle's folder: ``bundle_root`` and the commands are from within it; ``model.pt`` is a bare
-    state dict, with whom the weights have seen in ``seen.json``; ``inference.json`` lies beside the YAML, as
-    ``monai.bundle.load`` looks for JSON alone.
+    What differs from the bundle's folder: ``bundle_root`` and the commands are relative to it; ``model.pt`` is a bare
+    state dict, and ``seen.json`` holds the hashes of its patients; ``inference.json`` is beside the YAML, because
+    ``monai.bundle.load`` reads only JSON.
 
     Args:
         bundle: its folder.
@@ -52,7 +52,7 @@ def write_archive(bundle: Path, weights: Path, output: Path) -> None:
         output: the zip.
 
     Raises:
-        InputError: the weights are another network's, or the bundle would not pass; names each file and remedy.
+        InputError: the weights are another network's, or the bundle does not pass the checks.
     """
     load_network(bundle, [weights])
     name = bundle.resolve().name
@@ -77,7 +77,7 @@ def write_archive(bundle: Path, weights: Path, output: Path) -> None:
 
 
 def _root_commands(folder: Path, name: str) -> None:
-    """Let paths in configs and documents begin in the bundle's own folder, as the zoo's do."""
+    """Make paths in configs and documents relative to the bundle's own folder, like the zoo's."""
     for file in (*folder.glob("configs/*.yaml"), *folder.glob("docs/*.md")):
         text = re.sub(rf"^bundle_root: bundles/{name}$", "bundle_root: .", file.read_text(), flags=re.MULTILINE)
         file.write_text(text.replace(f"bundles/{name}/", ""))
@@ -93,28 +93,28 @@ def _write_weights(weights: Path, file: Path) -> None:
 
 
 def check_zoo_form(folder: Path) -> list[Finding]:
-    """Return what of a bundle in the zoo's form the zoo's CI would refuse; an empty list is a pass."""
+    """Return what the zoo's CI would refuse in a bundle of the zoo's format; an empty list is a pass."""
     findings = [*check_form(folder, weights=True), *_check_sizes(folder)]
     with own_scripts(folder):
         return findings or [*_check_properties(folder), *_check_network(folder)]
 
 
 def check_form(folder: Path, *, weights: bool) -> Iterator[Finding]:
-    """Yield the files, keys of the metadata and ids that the zoo asks for and a bundle lacks; no code of it is run.
+    """Yield the files, metadata keys and ids that the zoo requires and a bundle lacks; its code is not run.
 
     Args:
         folder: of the bundle.
-        weights: ask for its weights too.
+        weights: require its weights too.
     """
     for name in (*_FILES, _WEIGHTS) if weights else _FILES:
         if not _find_config(folder / name).is_file():
-            yield Finding(ERROR, folder / name, "not there, and the zoo asks for it", "add it")
+            yield Finding(ERROR, folder / name, "is missing, but the zoo requires it", "add it")
     yield from _check_metadata(folder / "configs" / "metadata.json")
     yield from _check_ids(_find_config(folder / "configs" / "inference.yaml"))
 
 
 def _find_config(file: Path) -> Path:
-    """Return the JSON in place of a YAML that is not there."""
+    """Return the JSON in place of a missing YAML."""
     return file.with_suffix(".json") if file.suffix == ".yaml" and not file.is_file() else file
 
 
@@ -125,13 +125,13 @@ def _check_sizes(folder: Path) -> Iterator[Finding]:
         elsewhere = any(each["path"] == file.relative_to(folder).as_posix() for each in downloads)
         if file.stat().st_size > _MOST_MIB * 2**20 and not elsewhere:
             size = file.stat().st_size / 2**20
-            what = f"has {size:.0f} MiB and the zoo takes {_MOST_MIB}"
+            what = f"has {size:.0f} MiB, but the zoo accepts at most {_MOST_MIB}"
             yield Finding(
                 ERROR,
                 file,
                 what,
                 "put it where it can be downloaded and list it in large_files.yml beside configs/, as `large_files: "
-                "[{path: models/model.pt, url: ...}]`, or hand the bundle's folder and the file on as they are",
+                "[{path: models/model.pt, url: ...}]`, or share the bundle's folder and the file as they are",
             )
 
 
@@ -140,27 +140,27 @@ def _check_metadata(file: Path) -> Iterator[Finding]:
         metadata: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         changelog, number = dict(metadata.get("changelog") or {}), str(metadata.get("version"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        yield Finding(ERROR, file, f"is no metadata ({' '.join(str(error).split())[:100]})", "mend it")
+        yield Finding(ERROR, file, f"is not valid metadata ({' '.join(str(error).split())[:100]})", "correct it")
         return
     for key in _KEYS:
         if key not in metadata:
-            yield Finding(ERROR, file, f"has no '{key}', which the zoo asks for", "add it")
+            yield Finding(ERROR, file, f"has no '{key}', which the zoo requires", "add it")
     if number not in changelog:
-        yield Finding(ERROR, file, f"version {number} is not in its changelog", "say there what is new")
+        yield Finding(ERROR, file, f"version {number} is not in its changelog", "describe it there")
 
 
 def _check_ids(file: Path) -> Iterator[Finding]:
     try:
         config = load_config(file)
     except (InputError, OSError):
-        return  # said by what reads it
+        return  # reading it reports the problem
     for key in _INFERENCE_KEYS:
         if key not in config:
-            yield Finding(ERROR, file, f"has no '{key}'", "add it: the zoo asks for it by this id")
+            yield Finding(ERROR, file, f"has no '{key}'", "add it: the zoo requires this id")
 
 
 def _check_properties(folder: Path) -> Iterator[Finding]:
-    """Ask for the properties that MONAI does."""
+    """Require the properties that MONAI requires."""
     file = _find_config(folder / "configs" / "inference.yaml")
     workflow = create_workflow(
         workflow_type="inference",
@@ -174,7 +174,7 @@ def _check_properties(folder: Path) -> Iterator[Finding]:
 
 
 def _check_network(folder: Path) -> Iterator[Finding]:
-    """Let MONAI feed the network what the metadata promises, and turn its weights into TorchScript."""
+    """Let MONAI run the network on inputs as in the metadata, and convert its weights to TorchScript."""
     known = {
         "net_id": "network_def",
         "meta_file": str(folder / "configs" / "metadata.json"),
@@ -187,13 +187,11 @@ def _check_network(folder: Path) -> Iterator[Finding]:
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         yield Finding(
-            ERROR, Path(known["meta_file"]), f"the network is not what it says ({reason})", "mend network_data_format"
+            ERROR, Path(known["meta_file"]), f"the network does not match it ({reason})", "correct network_data_format"
         )
     try:
         with tempfile.TemporaryDirectory() as temporary:
             ckpt_export(**known, ckpt_file=str(weights), filepath=str(Path(temporary) / "verified.ts"))
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
-        yield Finding(
-            ERROR, weights, f"cannot be made TorchScript ({reason})", "write the network so that torch.jit.script can"
-        )
+        yield Finding(ERROR, weights, f"cannot be converted to TorchScript ({reason})", "write it for torch.jit.script")

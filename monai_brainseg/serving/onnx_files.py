@@ -23,11 +23,11 @@ def write_onnx(network: torch.nn.Module, file: Path) -> None:
         file: has the input ``image`` and the output ``pred``, float32.
 
     Raises:
-        InputError: the package onnx is not there.
+        InputError: the package onnx is not installed.
     """
     check_package()
     with warnings.catch_warnings():
-        # Traced, as the newer way has to be told of what a network's sizes must be multiples.
+        # Traced, because the newer exporter must be told the multiples that a network's sizes need.
         warnings.simplefilter("ignore")
         convert_to_onnx(
             network,
@@ -42,7 +42,7 @@ def write_onnx(network: torch.nn.Module, file: Path) -> None:
 
 
 def check_package() -> None:
-    """Refuse to go on without the package onnx.
+    """Refuse to continue without the package onnx.
 
     Raises:
         InputError: it is not installed.

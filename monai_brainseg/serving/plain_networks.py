@@ -1,7 +1,7 @@
-"""Networks of a bundle that may be made though nobody looked through it: classes of networks, and plain values.
+"""Networks that are safe to build from a bundle that nobody reviewed: network classes with plain values only.
 
-What is not on the list is left unmade, and no name is imported that is not. The definition that is looked at is the one
-that is made: references are put in, and no expression, macro or reference is left for MONAI to work out.
+Only classes on the list are imported and built. The definition that is checked is the one that is built: references are
+replaced by their values, and no expression, macro or reference is left for MONAI to evaluate.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ from monai_brainseg.training import networks
 
 _PLACES = ("monai.networks.nets", "monai.networks.blocks", "monai_brainseg.training.networks", "torch.nn.modules")
 _LOADING = ("pretrain", "weights", "url", "path", "file")  # arguments by which a network loads or fetches something
-# Imported with this module, so that a bundle's own file of that name is not.
+# Imported here, so that a bundle's own file of that name is never imported.
 _REGISTER = f"{register_efficientnet_lite0.__module__}.{register_efficientnet_lite0.__name__}"
+# With this our bundle finds its Python. Here the network is built from the installed package, and does not need it.
+_SEARCH_PATH = "$sys.path.insert(0, os.path.abspath(@bundle_root))"
 _SPECIAL = {"_target_", "_desc_", "_disabled_"}
 
 
 class _OtherCodeError(Exception):
-    """Something in a definition that is no network or plain value."""
+    """Something in a definition that is neither a network nor a plain value."""
 
 
 def read_network(config: Mapping[str, Any], name: str = "network_def") -> dict[str, Any] | None:
-    """Return the definition of a config's network with its references put in; nothing is made, run or imported.
+    """Return the definition of a config's network without references; nothing is built, run or imported.
 
     Args:
         config: ids and values, as they are in the file.
         name: the network's id.
 
     Returns:
-        The definition, of network classes of monai, torch and this package with plain arguments; None where there is
+        The definition, of network classes of monai, torch and this package with plain arguments; None if there is
         anything else, such as an expression, or an argument that loads weights.
 
     Raises:
-        InputError: a reference leads nowhere or around.
+        InputError: a reference names nothing, or itself.
     """
     try:
         definition = _put_in(config[name], config, (name,))
@@ -60,31 +62,32 @@ def make_network(definition: Mapping[str, Any]) -> torch.nn.Module:
     """Return the network of a definition that `read_network` returned.
 
     Raises:
-        Exception: whatever MONAI and the class raise where arguments are wrong.
+        Exception: any error of MONAI and of the class about wrong arguments.
     """
     network: torch.nn.Module = ConfigParser({"network_def": dict(definition)}).get_parsed_content("network_def")
     return network
 
 
 def _put_in(value: Any, config: Mapping[str, Any], above: tuple[str, ...]) -> Any:
-    """Return a value with what its references name in their place."""
+    """Return a value with its references replaced by what they name."""
     if isinstance(value, Mapping):
-        # What has to be run before it, such as a search for a bundle's Python, is left out: this makes what we know.
-        return {key: _put_in(each, config, above) for key, each in value.items() if key != "_requires_"}
+        ours = value.get("_requires_") == "@search_path" and config.get("search_path") == _SEARCH_PATH
+        parts = {key: each for key, each in value.items() if not (ours and key == "_requires_")}
+        return {key: _put_in(each, config, above) for key, each in parts.items()}
     if isinstance(value, list):
         return [_put_in(each, config, above) for each in value]
     if isinstance(value, str) and value.startswith("@"):
         if value[1:] in above:
-            raise InputError("network_def", f"'{value}' leads around", "give a value")
+            raise InputError("network_def", f"'{value}' refers to itself", "give a value")
         return _put_in(_look_up(value[1:], config), config, (*above, value[1:]))
     return value
 
 
 def _look_up(name: str, config: Mapping[str, Any]) -> Any:
     if name[:1] in (":", "#", ""):
-        raise _OtherCodeError(name)  # relative: MONAI's to work out
+        raise _OtherCodeError(name)  # relative: only MONAI can evaluate it
     if any(("::" in str(key) or "#" in str(key)) for key in config):
-        raise _OtherCodeError(name)  # two values may bear the same id
+        raise _OtherCodeError(name)  # two values may have the same id
     found: Any = config
     for part in name.replace("#", "::").split("::"):
         if isinstance(found, Mapping) and part in found:
@@ -92,7 +95,7 @@ def _look_up(name: str, config: Mapping[str, Any]) -> Any:
         elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
             found = found[int(part)]
         else:
-            raise InputError("network_def", f"'@{name}' is no id", "mend the reference")
+            raise InputError("network_def", f"'@{name}' is not an id", "correct the reference")
     return found
 
 
@@ -115,7 +118,7 @@ def _check(value: Any) -> None:
 
 
 def _check_component(definition: Mapping[str, Any]) -> None:
-    """Refuse what is no class of networks, and arguments by which one loads something, given or by default."""
+    """Refuse anything but network classes, and arguments (also defaults) with which one loads something."""
     target = definition["_target_"]
     if definition == {"_target_": _REGISTER}:
         return
@@ -132,12 +135,12 @@ def _check_component(definition: Mapping[str, Any]) -> None:
 
 @lru_cache(maxsize=1)
 def _make_locator() -> ComponentLocator:
-    """Return the names of MONAI's classes, which take a while to gather."""
+    """Return the names of MONAI's classes, which takes a while."""
     return ComponentLocator()
 
 
 def _find_class(target: str) -> type[torch.nn.Module] | None:
-    """Return the network class that MONAI would make; None where there is nothing of the name, which it says."""
+    """Return the network class that MONAI would build; None if there is none of that name, as MONAI will say."""
     if "." not in target:
         found = _make_locator().get_component_module_name(target)
         module = found[0] if isinstance(found, list) else found

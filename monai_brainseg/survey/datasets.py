@@ -1,7 +1,7 @@
-"""Look at a data set before training on it: a table, what is odd and what to do about it, and a page with pictures.
+"""Look at a data set before training on it: a table, what looks wrong, what to do, and a page with pictures.
 
-MONAI's ``DataAnalyzer`` is not used: it reads a datalist of NIfTI files alone, passes over patients that fail, and says
-nothing of orientation, unknown spacing, replaced sequences, copies, or whether a mask belongs to its image.
+MONAI's ``DataAnalyzer`` is not used: it reads only a datalist of NIfTI files, skips patients that fail, and says
+nothing about orientation, unknown spacing, replaced sequences, copies, or whether a mask belongs to its image.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from monai_brainseg import __version__
+from monai_brainseg.data.case_voxels import examine_each
 from monai_brainseg.data.cases import Found, find_prepared
 from monai_brainseg.data.layouts import find_cases
 from monai_brainseg.data.prepare import check_reading
 from monai_brainseg.data.splits import Item, read_datalist
-from monai_brainseg.data.studies import examine_each
 from monai_brainseg.files import make_folder, write_json, write_whole
 from monai_brainseg.survey.figures import Survey, describe_survey, make_rows, summarise_survey
 from monai_brainseg.survey.findings import REMEDIES, find_problems, name_part
@@ -106,7 +106,8 @@ def _list_findings(survey: Survey) -> Iterable[str]:
         if len(findings) > _NAMED:
             yield f"  and {len(findings) - _NAMED} more"
     for reason, names in survey.left_out.items():
-        yield f"not used: {len(names)} that {reason}: {', '.join(names[:_NAMED])}{' ...' * (len(names) > _NAMED)}"
+        some = ", ".join(names[:_NAMED]) + " ..." * (len(names) > _NAMED)
+        yield f"not used ({len(names)}), because they {reason}: {some}"
     for patient, error in sorted(survey.bad.items()):
         yield f"bad: {patient}: {error}"
 

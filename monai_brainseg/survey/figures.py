@@ -1,4 +1,4 @@
-"""What a survey of a data set says, in figures, in words, and as rows of a table."""
+"""The results of a survey: as figures, as text, and as rows of a table."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Survey:
         layout: how it is laid out, "prepared" if it was.
         profiles: its patients, sorted by name.
         parts: of each patient of a prepared data set, the part of the split.
-        findings: what to look at, the gravest first.
-        bad: for each patient that cannot be used, why.
+        findings: what to look at, the most serious first.
+        bad: the error of each patient that cannot be used.
         left_out: files that are not used, by reason.
     """
 
@@ -41,7 +41,7 @@ class Survey:
 
 
 def summarise_survey(survey: Survey) -> dict[str, Any]:
-    """Return the figures of a data set as plain JSON values; none of a spread that no patient has."""
+    """Return the figures of a data set as plain JSON values; a spread without any patient is left out."""
     profiles, studies = survey.profiles, [profile.study for profile in survey.profiles]
     slices, tumor_slices = sum(p.shape[2] for p in profiles), sum(p.tumor_slices for p in profiles)
     spacings = [profile.spacing for profile in profiles if profile.spacing]
@@ -82,7 +82,7 @@ def describe_survey(survey: Survey) -> dict[str, str]:
         "sites": _say_count(summary["sites"]),
         "parts": _say_count(summary["parts"]),
         "slices": f"{summary['slices']}; {_say_spread(summary['slices_per_patient'])} a patient",
-        "sequences": f"{_say_count(summary['sequences'])}; FLAIR stands in for the others",
+        "sequences": f"{_say_count(summary['sequences'])}; FLAIR replaces the missing ones",
         "pixels": _say_count(summary["sizes"]),
         "spacing": "; ".join(spacing),
         "orientation": _say_count(summary["orientations"]),
@@ -120,7 +120,7 @@ def _list_cells(profile: Profile, parts: Mapping[str, str]) -> list[str]:
 
 
 def format_number(value: float) -> str:
-    """Return a number with three digits or more, without an exponent where it is large."""
+    """Return a number with three digits or more, without an exponent if it is large."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

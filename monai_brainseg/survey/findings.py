@@ -1,4 +1,4 @@
-"""What to look at in a data set before training on it: what is odd in a patient, or unlike the other patients."""
+"""What to look at in a data set before training on it: what looks wrong in a patient, or unlike the others."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from monai_brainseg.survey.profiles import Profile
 
 _Value = TypeVar("_Value", bound=Hashable)
 
-# What to do about each kind of finding, the gravest first.
+# What to do about each kind of finding, the most serious first.
 REMEDIES = {
     "same images": "keep one of them: the same patient in two parts of a split makes scores too good",
     "shared slices": "find out whose slices they are, and leave the other patient out",
-    "changed": "if the change is meant, write the folder again by brainseg prepare",
-    "mask outside the head": "look whether the mask belongs to this image and lies the same way round",
-    "dark tumour": "keep it if it is a cyst; else the mask is another image's, or does not lie the same way round",
-    "huge tumour": "look whether the mask marks the brain, or other labels than tumour (--tumor-labels)",
+    "changed": "if you changed them on purpose, write the folder again with brainseg prepare",
+    "mask outside the head": "check whether the mask belongs to this image and has the same orientation",
+    "dark tumour": "keep it if it is a cyst; if not, the mask is of another image or has another orientation",
+    "huge tumour": "check whether the mask marks the brain, or other labels than tumour (--tumor-labels)",
     "no tumour": "keep it if that is true: such patients teach what is healthy",
-    "empty sequence": "export it again, or remove its file so that FLAIR stands in for it",
-    "repeated slices": "look whether slices were exported twice; remove the copies",
-    "clipped": "what is that bright looks all the same: export it again with a wider range",
-    "dark": "training evens out the scale, but not lost contrast: look at the picture, export it again if it is coarse",
-    "bright": "training evens out the scale: nothing to do if the picture looks as the others do",
-    "few slices": "look whether slices are missing; a tumour between slices is not seen",
-    "unusual size": "training takes a pixel of unknown size for 1 mm: look whether the head is as large as the others",
-    "unusual spacing": "check it: training resamples pixels by it, and leaves the distance between slices as it is",
+    "empty sequence": "export it again, or remove its file: FLAIR then replaces it",
+    "repeated slices": "check whether slices were exported twice, and remove the copies",
+    "clipped": "the brightest parts all look the same: export it again with a wider range",
+    "dark": "training corrects the scale, but not lost contrast: look at the picture, export it again if it is coarse",
+    "bright": "training corrects the scale: nothing to do if the picture looks like the others",
+    "few slices": "check whether slices are missing; a tumour between slices is not seen",
+    "unusual size": "training takes a pixel of unknown size as 1 mm: check whether the head is as large as the others",
+    "unusual spacing": "check it: training resamples pixels with it, but keeps the distance between slices",
     "spacing unknown": "sizes are in voxels for these: add the spacing if you know it, or ignore millilitres",
-    "unusual orientation": "training turns every volume the same way: look whether the nose is up in the picture",
-    "not axial": "the network sees axial slices: look whether they are sharp enough",
-    "sequence replaced": "nothing to do if it was not scanned, training is made for that; else put the real one in",
-    "sequence missing": "FLAIR stands in for it, training is made for that; add it if it was scanned",
+    "unusual orientation": "training turns every volume the same way: check whether the nose is up in the picture",
+    "not axial": "the network sees axial slices: check whether they are sharp enough",
+    "sequence replaced": "nothing to do if it was not scanned, because training allows that; if it was, add it",
+    "sequence missing": "FLAIR replaces it, and training allows that; add it if it was scanned",
 }
 
-# No mask of the LGG data reaches out of the head so far, and two of 80 are that dark, both of cysts; of these masks
-# turned over, front to back or left to right, two thirds are.
+# No mask of the LGG data reaches so far out of the head, and two of 80 are so dark, both of cysts. If these masks are
+# mirrored, front to back or left to right, two thirds are.
 _OUTSIDE = 0.005
 _DARKER = 0.6
 _CLIPPED = 0.02
@@ -63,7 +63,7 @@ class PatientFinding(Finding):
 
 
 def find_problems(profiles: Sequence[Profile], items: Mapping[str, Item] | None = None) -> list[PatientFinding]:
-    """Return what is odd, the gravest kind first, patients in order.
+    """Return all findings, the most serious kind first, patients in order.
 
     Args:
         profiles: the patients of a data set.
@@ -90,7 +90,7 @@ def _look_at_mask(profile: Profile) -> Iterable[PatientFinding]:
     if not profile.study.tumor_voxels:
         yield _note(profile, "no tumour", "its mask is empty", of="mask")
     if profile.outside > _OUTSIDE:
-        yield _note(profile, "mask outside the head", f"{profile.outside:.1%} of its tumour lie outside", of="mask")
+        yield _note(profile, "mask outside the head", f"{profile.outside:.1%} of its tumour is outside it", of="mask")
     if profile.darker is not None and profile.darker < _DARKER:
         brighter = f"its tumour is brighter in FLAIR than only {profile.darker:.0%} of the head"
         yield _note(profile, "dark tumour", brighter, of="mask")
@@ -102,9 +102,9 @@ def _look_at_images(profile: Profile) -> Iterable[PatientFinding]:
     case = profile.study.case
     for sequence, values in profile.intensities.items():
         if values[0] == values[-1]:
-            yield _note(profile, "empty sequence", f"{sequence} is {values[0]:g} all over", sequence)
+            yield _note(profile, "empty sequence", f"{sequence} is {values[0]:g} everywhere", sequence)
         elif profile.clipped[sequence] > _CLIPPED:
-            share = f"{profile.clipped[sequence]:.0%} of the head in {sequence} have its highest value"
+            share = f"{profile.clipped[sequence]:.0%} of the head in {sequence} has its highest value"
             yield _note(profile, "clipped", share, sequence)
     for kind, problem in (("replaced", "a copy of FLAIR in place of"), ("missing", "no")):
         lacking = [s for s in ("pre", "post") if s not in profile.study.sequences]
@@ -118,12 +118,12 @@ def _look_at_images(profile: Profile) -> Iterable[PatientFinding]:
         some = ", ".join(pairs[:3]) + (" and more" if len(pairs) > 3 else "")
         yield _note(profile, "repeated slices", f"its FLAIR slices {some} are the same image")
     if profile.orientation[2] not in "SI":
-        leads = {"R": "right", "L": "left", "A": "the front", "P": "the back"}[profile.orientation[2]]
-        yield _note(profile, "not axial", f"its slices follow one another to {leads}")
+        leads = {"R": "right", "L": "left", "A": "front", "P": "back"}[profile.orientation[2]]
+        yield _note(profile, "not axial", f"its slices run to the {leads}")
 
 
 def _find_copies(profiles: Sequence[Profile], items: Mapping[str, Item]) -> Iterable[PatientFinding]:
-    """Find patients who share images or slices with an earlier one."""
+    """Find patients that share images or slices with an earlier one."""
     whole: dict[str, Profile] = {}
     slices: dict[str, Profile] = {}
     for profile in profiles:
@@ -142,7 +142,7 @@ def _find_copies(profiles: Sequence[Profile], items: Mapping[str, Item]) -> Iter
 
 
 def _say_where(profile: Profile, other: str, items: Mapping[str, Item]) -> str:
-    """Name the other patient, and the part of the split that it is in where that is another."""
+    """Name the other patient, and its part of the split if that is another one."""
     parts = [name_part(items[patient]) for patient in (profile.study.case.patient, other) if patient in items]
     return f"{other}, which is in {parts[1]}, not in {parts[0]}" if len(set(parts)) == 2 else other
 
@@ -155,15 +155,15 @@ def name_part(item: Item) -> str:
 def _compare_record(profile: Profile, item: Item) -> Iterable[PatientFinding]:
     study = profile.study
     if item.get("hash", study.hash) != study.hash:
-        yield _note(profile, "changed", "its images are not those that the datalist was written for")
+        yield _note(profile, "changed", "its images have changed since the datalist was written")
     elif item.get("tumor_voxels", study.tumor_voxels) != study.tumor_voxels:
-        said = f"its tumour has {study.tumor_voxels} voxels, and {item['tumor_voxels']} in the datalist"
+        said = f"its tumour has {study.tumor_voxels} voxels, but {item['tumor_voxels']} in the datalist"
         yield _note(profile, "changed", said, of="mask")
 
 
 def _find_unlike(profiles: Sequence[Profile]) -> Iterable[PatientFinding]:
-    """Find patients who are unlike most of the others."""
-    # Of a known spacing, pixels are resampled.
+    """Find patients that differ from most of the others."""
+    # If the spacing is known, pixels are resampled.
     sizes = _find_usual(p.shape[:2] for p in profiles if not p.spacing)
     turns = _find_usual(p.orientation for p in profiles)
     slices = median(p.shape[2] for p in profiles) if profiles else 0
@@ -172,18 +172,18 @@ def _find_unlike(profiles: Sequence[Profile]) -> Iterable[PatientFinding]:
     for profile in profiles:
         columns, rows, count = profile.shape
         if sizes and not profile.spacing and profile.shape[:2] != sizes:
-            usual = f"its slices have {columns}x{rows} pixels, most others {sizes[0]}x{sizes[1]}"
+            usual = f"its slices have {columns}x{rows} pixels, most others have {sizes[0]}x{sizes[1]}"
             yield _note(profile, "unusual size", usual)
         if count < max(_FEW_SLICES, slices / 2):
-            yield _note(profile, "few slices", f"it has {count}, the median patient {slices:g}")
+            yield _note(profile, "few slices", f"it has {count}, the median patient has {slices:g}")
         if turns and profile.orientation != turns:
-            yield _note(profile, "unusual orientation", f"its axes lead to {profile.orientation}, most to {turns}")
+            yield _note(profile, "unusual orientation", f"its axes point to {profile.orientation}, but most to {turns}")
         if spacing is not None and profile.spacing is None:
-            yield _note(profile, "spacing unknown", "its files do not say millimetres, others do")
+            yield _note(profile, "spacing unknown", "its files do not give millimetres, but others do")
         elif spacing is not None and _is_twice(profile.spacing, spacing):
             said = "x".join(f"{length:.2g}" for length in profile.spacing or ())
             usual = "x".join(f"{length:.2g}" for length in spacing)
-            yield _note(profile, "unusual spacing", f"its voxels are {said} mm, the median {usual}")
+            yield _note(profile, "unusual spacing", f"its voxels are {said} mm, the median is {usual}")
     yield from _find_other_scales(profiles)
 
 
@@ -193,7 +193,7 @@ def _find_other_scales(profiles: Sequence[Profile]) -> Iterable[PatientFinding]:
         ranges = [(p, v[0], v[-1]) for p in profiles if (v := p.intensities.get(sequence))]
         usual = median(high - low for _, low, high in ranges) if ranges else 0.0
         for profile, low, high in ranges:
-            said = f"{sequence} runs from {low:.4g} to {high:.4g} in the head, in the median patient over {usual:.4g}"
+            said = f"{sequence} is {low:.4g} to {high:.4g} in the head; the median patient's range is {usual:.4g} wide"
             if 0 < high - low < usual / 2:
                 yield _note(profile, "dark", said, sequence)
             elif high - low > 2 * usual > 0:

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 
+from monai_brainseg.data.case_voxels import Study, describe_case, read_images, read_label
 from monai_brainseg.data.cases import Case
+from monai_brainseg.data.display_axes import find_fullest, measure_aspect, turn_to_screen
 from monai_brainseg.data.heads import find_head
-from monai_brainseg.data.screens import find_fullest, measure_aspect, turn_to_screen
-from monai_brainseg.data.studies import Study, describe_case, read_images, read_label
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.reporting.pages import embed
 from monai_brainseg.reporting.slice_pictures import Slice, draw_slices
 
 PERCENTILES = (1, 25, 50, 75, 99)
 
-# Heads are measured on a grid of about so many columns: percentiles stay the same, and it takes a quarter of the time.
+# Heads are measured on a grid of about so many columns: percentiles stay the same in a quarter of the time.
 _COLUMNS = 128
 # Pixels of a picture's longer side: 1000 pictures then make a page of about 15 MB.
 _PICTURE = 256
@@ -30,7 +30,7 @@ class Profile:
     """What one patient's volumes look like.
 
     Attributes:
-        study: the case and what its voxels say.
+        study: the case and what its voxels show.
         shape: voxels along x, y and z.
         spacing: millimetres between them, None where unknown.
         orientation: where x, y and z lead, such as "LPS": to the left, to the back, upwards.
@@ -38,7 +38,7 @@ class Profile:
         clipped: share of the head's voxels that have the highest value of the sequence, likewise.
         tumor_slices: slices along z that show tumour.
         tumor_share: tumour voxels per voxel of the head.
-        outside: share of the tumour that lies outside the head.
+        outside: share of the tumour that is outside the head.
         darker: share of the head that is darker in FLAIR than the tumour's median; None without tumour.
         slices: a hash of each slice of FLAIR along z, empty where all its pixels are the same.
         picture: of the axial slice with most tumour (the middle one without), its outline drawn, as a data URI.

@@ -13,7 +13,7 @@ from monai.transforms import Randomizable
 from numpy.polynomial.legendre import legvander
 from torch.nn.functional import conv2d, grid_sample, interpolate, pad
 
-ELASTIC_POINTS = 6  # that are displaced along each side; what lies between follows smoothly
+ELASTIC_POINTS = 6  # that are displaced along each side; the pixels between them follow smoothly
 BIAS_DEGREE = 3  # of the polynomials, as MONAI's default
 FLAIR = 1  # the sequences are pre-contrast, FLAIR, post-contrast
 
@@ -43,7 +43,7 @@ def resample(
     """
     count, extents = len(slices), np.array(slices.shape[2:])
     matrices, points = warp if warp is not None else (np.eye(2)[None].repeat(count, 0), np.zeros((count, 2, 1, 1)))
-    step = (scales * 2 / extents)[:, :, None]  # torch calls the way through a slice -1 to 1
+    step = (scales * 2 / extents)[:, :, None]  # torch's coordinates run from -1 to 1 across a slice
     first = ((centers + 0.5) * 2 / extents - 1)[:, :, None]
     numbers = np.concatenate([first, step * matrices, step * points.reshape(count, 2, -1)], 2)
     # torch names a position by its last axis first
@@ -118,7 +118,7 @@ def draw_bias_fields(coefficients: torch.Tensor, shape: Sequence[int]) -> torch.
 
 
 def drop_sequences(images: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
-    """Let FLAIR stand in for dropped sequences, as the LGG data set itself does for missing ones.
+    """Replace dropped sequences by FLAIR, as the LGG data set itself does with missing ones.
 
     Args:
         images: ``[batch, channel, x, y]`` with FLAIR in channel 1.
@@ -139,7 +139,7 @@ class RandomWarp:
         flip: probability of mirroring left and right.
         rotate: largest rotation in degrees, either way.
         scale: largest relative change of size; sizes are drawn evenly in their logarithm.
-        elastic: largest displacement of 6 by 6 points in pixels, either way; what lies between follows smoothly.
+        elastic: largest displacement of 6 by 6 points in pixels, either way; pixels between them follow smoothly.
 
     Example::
 

@@ -26,10 +26,10 @@ class Dashboard:
     At the first validation, and then at the first one in every ``interval`` epochs, it shows
 
     - ``fixed_patients/<patient>`` and ``worst_patients/<place>``, drawn by ``draw_patient``;
-    - ``validation_voxels``, the precision-recall curve of all their voxels pooled. Counts are kept, no voxels.
+    - ``validation_voxels``, the precision-recall curve of all their voxels pooled. Only counts are kept, not voxels.
 
     After each validation it adds ``best/val_mean_dice`` (by the name of the key metric) and ``best/epoch``. These and
-    the losses are the scores by which the HParams tab compares runs. A resumed run goes on under the same names.
+    the losses are the scores by which the HParams tab compares runs. A resumed run continues under the same names.
 
     Attach it to the trainer after the checkpoints, on every rank: each looks at its own patients, rank 0 writes.
 
@@ -37,7 +37,7 @@ class Dashboard:
         writer: of the run, shared with other handlers; None on the ranks that do not write.
         evaluator: the validation engine. Its items have ``image`` (FLAIR is channel 1, LPS), and ``label``, ``pred``
             and ``probability`` on the patient's own grid.
-        data: what the evaluator goes through, as in the datalist.
+        data: items that the evaluator scores, as in the datalist.
         val_interval: epochs between two validations.
         interval: epochs between two looks at patients.
         fixed: patients that every look shows, spread evenly over ``data``.
@@ -86,7 +86,7 @@ class Dashboard:
         return summarize_hparams(self.hparams, scores)
 
     def _describe_run(self, engine: Engine) -> None:
-        if self.writer is None or engine.state.epoch > 0:  # a resumed run has been described
+        if self.writer is None or engine.state.epoch > 0:  # a resumed run has this already
             return
         experiment, session, _ = self._summarize_run()
         for summary in (experiment, session):
@@ -147,12 +147,12 @@ class Dashboard:
 
 
 def name_patient(item: Mapping[str, Any], label: str) -> str:
-    """Return a datalist item's patient, or where it names none, as a label server's, the name of its label's file."""
+    """Return a datalist item's patient; if it names none, as with a label server, its label's file name."""
     return str(item.get("patient") or Path(str(label)).name.partition(".")[0])
 
 
 def choose_evenly(names: Sequence[str], count: int) -> list[str]:
-    """Return ``count`` of the names, or all where there are fewer, from the first to the last in even steps."""
+    """Return ``count`` of the names, or all if there are fewer, from the first to the last in even steps."""
     chosen = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
     return [names[index] for index in chosen]
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.runs.memory import GIB, count_bytes
+from monai_brainseg.runs.slice_sizes import GIB, count_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class DeviceVolume:
 
     Attributes:
         slices: ``[z, channel + 1, x, y]`` in float16 on the device, the mask last.
-        spacing: of its pixels within a slice, (x, y), in mm; 1 where it is unknown.
+        spacing: of its pixels within a slice, (x, y), in mm; 1 if it is unknown.
         tumor: ``[voxel, 3]``, int16, (z, x, y) of each tumour voxel, on the CPU.
         thickness: distance between two slices in mm, infinite where it is unknown.
         source: of merged data sets, the one that it is of; empty where there is one alone.
@@ -42,11 +42,11 @@ class DeviceVolume:
 
 
 class DeviceSliceDataset(Dataset[DeviceVolume]):
-    """Volumes whose slices lie on the training device, so that a batch is a draw of indices.
+    """Volumes whose slices are kept on the training device, so that a batch is a draw of indices.
 
-    Where the volumes take more than ``memory``, only some of them are resident, and each epoch exchanges a quarter of
-    these, or more where all are to have their turn in a short training. Which volumes are resident follows from the
-    seed, the epoch and the rank alone, so that a resumed run draws from the same ones.
+    If the volumes take more than ``memory``, only some of them are resident, and each epoch exchanges a quarter of
+    these, or more in a short training, so that every volume is used. Which volumes are resident depends only on the
+    seed, the epoch and the rank, so that a resumed run draws from the same ones.
 
     Args:
         data: items with ``image``, a file or a list of them, and ``label``.
@@ -99,12 +99,12 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
         self._warn()
 
     def _warn(self) -> None:
-        """Say where a training is too short for all volumes to have their turn."""
+        """Warn if a training is too short to use every volume."""
         drawn = {number for epoch in range(1, self._epochs + 1) for number in self.list_resident(epoch)}
         if len(drawn) < len(self):
             needed = sum(self._bytes) / GIB
             logger.warning(
-                "only %d of %d volumes have their turn in %d epochs; give --slice_memory %.3g or more --epochs",
+                "only %d of %d volumes are used in %d epochs; give --slice_memory %.3g or more --epochs",
                 len(drawn), len(self), self._epochs, math.ceil(10 * needed) / 10,
             )  # fmt: skip
 
@@ -116,7 +116,7 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
         return self._volumes[number]
 
     def set_epoch(self, epoch: int) -> None:
-        """Bring in the volumes of an epoch, counted from 1, and let go of the others."""
+        """Load the volumes of an epoch, counted from 1, and release the others."""
         resident = self.list_resident(epoch)
         for number in set(self._volumes) - set(resident):
             del self._volumes[number]
@@ -127,7 +127,7 @@ class DeviceSliceDataset(Dataset[DeviceVolume]):
         """Return the numbers of the volumes that an epoch, counted from 1, draws from."""
         if sum(self._bytes) <= self._limit:
             return list(range(len(self)))
-        # Volumes pass by in one order, round and round; each epoch starts a step further on.
+        # Volumes follow in one order, again and again; each epoch starts a step later.
         fitting = int(self._limit / max(self._bytes))
         in_time = -(-(len(self) - fitting) // max(1, self._epochs - 1))
         step = min(fitting, max(1, round(EXCHANGED * fitting), in_time))

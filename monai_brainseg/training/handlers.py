@@ -25,16 +25,16 @@ from monai.handlers import EarlyStopHandler
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import clear_unfinished
-from monai_brainseg.runs.ranks import claim_last_word, say_last_word
+from monai_brainseg.runs.ranks import claim_final_message, write_final_message
 from monai_brainseg.weights.checkpoints import check_whole, write_checkpoint
 
 logger = logging.getLogger(__name__)
 
 
 class EpochSeeding:
-    """Seed everything random anew at each epoch from (seed, epoch, rank), so that no random state need be stored.
+    """Seed everything random at each epoch from (seed, epoch, rank), so that no random state has to be stored.
 
-    What has a ``set_epoch``, as torch's distributed samplers do, is told the epoch too.
+    Objects with a ``set_epoch``, such as torch's distributed samplers, get the epoch too.
 
     Args:
         seed: of the run.
@@ -61,7 +61,7 @@ class EpochSeeding:
 
 
 class EpochSummary:
-    """Put what an epoch of training was into the engine's metrics, for consoles and dashboards to show.
+    """Add a summary of each training epoch to the engine's metrics, for consoles and dashboards.
 
     ``train_loss`` is the mean over the epoch's iterations, ``images_per_second`` counts the waiting for data too
     (Ignite's ``Frequency`` leaves it out), ``learning_rate`` is that of the last step. Of several processes, the
@@ -116,13 +116,14 @@ def list_logits(output: Sequence[Mapping[str, Any]]) -> tuple[list[torch.Tensor]
 
 
 class Checkpoints:
-    """Write ``last.pt`` after every epoch and ``model.pt`` after every best one, and go on from ``last.pt``.
+    """Write ``last.pt`` after every epoch and ``model.pt`` after every best one, and resume from ``last.pt``.
 
-    Attach it after validation and early stopping. Both files are written beside and renamed, so that a kill at any
-    moment leaves the last good one. Files are written by rank 0; every rank reads.
+    Attach it after validation and early stopping. Both files are written beside their place and renamed, so a kill at
+    any moment leaves the last good one. Files are written by rank 0; every rank reads.
 
     Args:
-        network: saved as a bare state dict under ``model`` in ``model.pt``; another one is not gone on with.
+        network: saved as a bare state dict under ``model`` in ``model.pt``; a training of another network is not
+        resumed.
         optimizer: its state goes into ``last.pt``.
         lr_scheduler: likewise.
         evaluator: the validation engine; its best score decides.
@@ -131,7 +132,7 @@ class Checkpoints:
         ckpt_dir: folder of ``model.pt``.
         settings: what else must be the same for a resume to make sense, by name: fold, epochs, precision, ...
         seen: hashes of the patients trained or selected on, kept in ``model.pt``; the same too.
-        resume: go on from ``last.pt`` where there is one.
+        resume: continue from ``last.pt`` if there is one.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Checkpoints:
         self.written_best = -1
 
     def attach(self, engine: Engine) -> None:
-        """Resume when the engine starts, save after each epoch, and leave in order when asked to stop."""
+        """Resume when the engine starts, save after each epoch, and end in order when asked to stop."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._finish)
@@ -192,7 +193,7 @@ class Checkpoints:
             ) from error
         for name, value in self.identity.items():
             if state["identity"].get(name, value) != value:  # an earlier version may not have written all
-                remedy = "give another --output_dir, or --overwrite True for --resume"
+                remedy = "give another --output_dir, or --overwrite True instead of --resume"
                 raise InputError(self.last, f"was trained with another {name}", remedy)
         for name, item in self.stateful.items():
             item.load_state_dict(state[name])
@@ -230,16 +231,16 @@ class Checkpoints:
             if best.best_metric_epoch < 0:
                 # A label server may have too few labels to set any aside, or be asked for one epoch.
                 write_checkpoint({"model": self.stateful["network"].state_dict(), "seen": self.seen}, self.best)
-                logger.info("no epoch was validated, so these are the last one's weights")
+                logger.info("no epoch was validated, so these are the weights of the last epoch")
             else:
                 logger.info("best %s %.4f in epoch %d", best.key_metric_name, best.best_metric, best.best_metric_epoch)
             logger.info("weights: %s", self.best)
 
 
 def stop_on_signals(engine: Engine, last: Path) -> None:
-    """Leave with one line on SIGTERM and Ctrl-C; what the last whole epoch wrote stays.
+    """End with one line on SIGTERM and Ctrl-C; the files of the last complete epoch stay.
 
-    Only where we are the program: a server that trains in a thread of its own keeps its handlers.
+    Only if training is this program: a server that trains in one of its threads keeps its handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -253,16 +254,16 @@ def stop_on_signals(engine: Engine, last: Path) -> None:
         for name in ("SIGTERM", "SIGINT", "SIGCHLD"):  # Windows has no SIGCHLD
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: None)
-        if claim_last_word():
-            where = f"{last} holds the last whole one" if last.is_file() else "no epoch was whole yet"
-            say_last_word(
+        if claim_final_message():
+            where = f"{last} holds the last complete one" if last.is_file() else "no epoch was complete yet"
+            write_final_message(
                 f"stopped by {signal.Signals(number).name} in epoch {engine.state.epoch}: {where}; "
-                "the same command with --resume True goes on"
+                "the same command with --resume True continues"
             )
         clear_unfinished()
         for loader in multiprocessing.active_children():
             loader.kill()
-        # Python drops what a handler raises in the middle of a fork or a destructor; the run would go on.
+        # Python drops what a handler raises in the middle of a fork or a destructor; the run would continue.
         os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):

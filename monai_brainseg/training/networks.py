@@ -25,13 +25,13 @@ _HEADS = ("classifier.4.", "aux_classifier.")  # what depends on the number of c
 class FCNResNet50(nn.Module):
     """FCN with a dilated ResNet-50 backbone (Long et al. 2015; He et al. 2016), as torchvision's ``fcn_resnet50``.
 
-    Names and shapes of its parameters, and what it answers, are those of torchvision, so that weights published for
-    that fit. The backbone's answer is an eighth of the input's size: layers 3 and 4 are dilated instead of strided.
+    Names and shapes of its parameters, and its output, are those of torchvision, so published weights fit. The
+    backbone's output is an eighth of the input's size: layers 3 and 4 are dilated instead of strided.
 
     Args:
         in_channels: of the input.
         out_channels: classes.
-        auxiliary: add torchvision's second head, on layer 3, whose answer training takes at half weight.
+        auxiliary: add torchvision's second head, on layer 3, whose output counts half in the training loss.
 
     Example::
 
@@ -50,7 +50,7 @@ class FCNResNet50(nn.Module):
         """Return logits ``[batch, class, x, y]``; while training with an auxiliary head, a list of those of both."""
         features = self.backbone(images)
         answer = _widen(self.classifier(features[-1]), images)
-        # TorchScript, which has one type for an answer, compiles nothing of this.
+        # TorchScript allows one type of output and does not compile this.
         if not torch.jit.is_scripting() and self.training and self.aux_classifier is not None:
             return [answer, _widen(self.aux_classifier(features[-2]), images)]  # type: ignore[return-value]
         return answer
@@ -82,20 +82,20 @@ def _make_head(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def load_published(network: FCNResNet50, file: str | Path | None) -> list[str]:
-    """Load a checkpoint of torchvision's ``fcn_resnet50`` into a network, all but what its heads cannot take.
+    """Load a checkpoint of torchvision's ``fcn_resnet50`` into a network, except for heads that do not fit.
 
-    A last layer of another number of classes and an auxiliary head that the file lacks stay as they were drawn; one
-    that the network lacks is left out. Each is said in the log.
+    A last layer of another number of classes and an auxiliary head that the file lacks keep their random weights; a
+    head that the network lacks is left out. The log says so.
 
     Args:
         network: whose weights are replaced.
-        file: of a state dict, as torchvision publishes it; None leaves the network as it was drawn.
+        file: of a state dict, as torchvision publishes it; None keeps the random weights.
 
     Returns:
         names of the network's parameters that the file did not fill.
 
     Raises:
-        InputError: the file cannot be read, or is of another architecture; names the first parameter that differs.
+        InputError: the file cannot be read, or has another architecture; names the first parameter that differs.
     """
     if file is None:
         return []
@@ -105,13 +105,13 @@ def load_published(network: FCNResNet50, file: str | Path | None) -> list[str]:
         there = published.get(name)
         fits = there is not None and there.shape == value.shape
         if not (fits or name.startswith(_HEADS) or name.endswith("num_batches_tracked")):
-            found = "is not there" if there is None else f"is {tuple(there.shape)} there"
-            raise InputError(file, "of another architecture", f"{name} should be {tuple(value.shape)} and {found}")
+            found = "is missing" if there is None else f"is {tuple(there.shape)}"
+            raise InputError(file, "has another architecture", f"{name} should be {tuple(value.shape)}, but {found}")
     if strange := [name for name in published if name not in own and not name.startswith(_HEADS)]:
         raise InputError(
             file,
-            "of another architecture",
-            f"it has {strange[0]} {tuple(published[strange[0]].shape)} and an fcn_resnet50 does not",
+            "has another architecture",
+            f"it has {strange[0]} {tuple(published[strange[0]].shape)} and an fcn_resnet50 has not",
         )
     taken = {name: value for name, value in published.items() if name in own and value.shape == own[name].shape}
     network.load_state_dict(taken, strict=False)
@@ -121,9 +121,9 @@ def load_published(network: FCNResNet50, file: str | Path | None) -> list[str]:
 
 def _read_state(file: Path) -> Mapping[str, torch.Tensor]:
     if not file.is_file():
-        raise InputError(file, "no such file", "--start_from names a checkpoint of torchvision's fcn_resnet50")
+        raise InputError(file, "no such file", "--start_from must name a checkpoint of torchvision's fcn_resnet50")
     try:
-        if zipfile.is_zipfile(file):  # what torch wrote before 1.6, as torchvision has it still, is none
+        if zipfile.is_zipfile(file):  # torchvision's files are still in the format before torch 1.6, which is not a zip
             check_whole(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (
@@ -135,11 +135,11 @@ def _read_state(file: Path) -> Mapping[str, torch.Tensor]:
         zipfile.BadZipFile,
         pickle.UnpicklingError,
     ) as error:
-        raise InputError(file, f"is no file of weights ({type(error).__name__})", "name another") from error
+        raise InputError(file, f"is not a file of weights ({type(error).__name__})", "name another") from error
     if isinstance(content, dict) and "model" in content:
-        raise InputError(file, "is of a training, not published", "go on from it by configs/finetune.yaml")
+        raise InputError(file, "is of a training, not a published file", "continue from it with configs/finetune.yaml")
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise InputError(file, "is no state dict of torchvision's fcn_resnet50", "name another")
+        raise InputError(file, "is not a state dict of torchvision's fcn_resnet50", "name another")
     return content
 
 
@@ -152,12 +152,12 @@ def _report(
     for head in ("classifier", "aux_classifier"):
         last = f"{head}.4.weight"
         if last in published and last not in own:
-            logger.warning("%s: its %s was left out; the network has none", file, head)
+            logger.warning("%s: its %s was left out, because the network has none", file, head)
         elif last in own and last not in published:
-            logger.warning("%s: has no %s; the network's begins from nothing", file, head)
+            logger.warning("%s: has no %s; that of the network starts from random weights", file, head)
         elif last in own and last not in taken:
             classes = len(published[last]), len(own[last])
-            logger.warning("%s: its %s of %d classes was replaced by one of %d, untrained", file, head, *classes)
+            logger.warning("%s: its %s of %d classes was replaced by an untrained one of %d", file, head, *classes)
 
 
 class PoolingUNet(nn.Module):

@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap
 from monai.visualize import blend_images
 from PIL import Image, ImageDraw
 
-from monai_brainseg.data.screens import find_fullest, turn_to_screen
+from monai_brainseg.data.display_axes import find_fullest, turn_to_screen
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.scoring.metrics import count_slices, dice, pool
 
@@ -43,7 +43,7 @@ class Picture:
 
 
 def sort_worst(pictures: Iterable[Picture]) -> list[Picture]:
-    """Sort by Dice, lowest first, and by name where it is the same."""
+    """Sort by Dice, lowest first, and by name if it is the same."""
     return sorted(pictures, key=lambda picture: (picture.dice, picture.patient))
 
 
@@ -71,7 +71,7 @@ def draw_patient(patient: str, output: Mapping[str, Any]) -> Picture:
 def blend_masks(
     grey: npt.NDArray[np.floating], prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]
 ) -> Pixels:
-    """Lay prediction in red and truth in green, so both in yellow, over a slice in grey.
+    """Draw prediction in red and truth in green, so both in yellow, over a grey slice.
 
     Args:
         grey: [column, row] from 0, black, to 1, white.

@@ -1,4 +1,4 @@
-"""Batches of slices, cut out of volumes that lie on the training device."""
+"""Batches of slices, cut out of volumes that are kept on the training device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SliceLoader(Randomizable):
 
     An epoch visits each resident volume equally often; where ``shares`` are given, each of a source. A slice holds the
     centre of its patch: with probability ``tumor_share`` a tumour voxel of the volume, else any voxel. The patch then
-    stays within the slice, where it can.
+    stays within the slice, if it can.
     Draws come from the generator that ``set_random_state`` seeds.
 
     Args:

@@ -1,1 +1,1 @@
-"""Files of trained weights, and whom they have seen."""
+"""Files of trained weights, and the patients that they were trained on."""

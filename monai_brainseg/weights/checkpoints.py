@@ -22,15 +22,15 @@ SEEN = "seen.json"  # beside a bare state dict, as the model zoo has them: {"sha
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return what a file of weights holds, on the CPU; nothing in it is executed.
 
-    A bare state dict, the model zoo's form, is taken too; whom it has seen is read from ``seen.json`` beside it.
+    A bare state dict, the model zoo's form, is accepted too; ``seen.json`` beside it holds the hashes of its patients.
 
     Raises:
-        InputError: the file is not there, is a folder or holds no weights of ours.
+        InputError: the file is missing, is a folder, or is not a checkpoint of brainseg.
     """
     if path.is_dir():
         raise InputError(path, "is a folder", "name a file of weights, such as models/model.pt of a run")
     if not path.is_file():
-        raise InputError(path, "no weights there", "train some by `run training`, or name a file of weights")
+        raise InputError(path, "no weights there", "train them with `run training`, or name a file of weights")
     try:
         check_whole(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -38,7 +38,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             content = {"model": content, **_read_seen(path)}
         seen = content.get("seen") or []
         if not (isinstance(seen, list) and all(isinstance(each, str) for each in seen)):
-            raise ValueError("what its weights have seen is no list of hashes")
+            raise ValueError("seen is not a list of hashes")
         if all(isinstance(value, torch.Tensor) for value in content["model"].values()):
             return content
     except (
@@ -53,12 +53,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         zipfile.BadZipFile,
         pickle.UnpicklingError,
     ) as error:
-        raise InputError(path, f"is no checkpoint of ours ({type(error).__name__})", "name another") from error
-    raise InputError(path, "is no checkpoint of ours (what is no tensor is among its weights)", "name another")
+        raise InputError(path, f"is not a checkpoint of brainseg ({type(error).__name__})", "name another") from error
+    raise InputError(path, "is not a checkpoint of brainseg (not all its weights are tensors)", "name another")
 
 
 def _read_seen(path: Path) -> dict[str, Any]:
-    """Return ``{"seen": hashes}`` of ``seen.json`` if it speaks of this very file, else nothing."""
+    """Return ``{"seen": hashes}`` of ``seen.json`` if it describes this file, else nothing."""
     beside = path.with_name(SEEN)
     if not beside.is_file():
         return {}
@@ -67,20 +67,20 @@ def _read_seen(path: Path) -> dict[str, Any]:
 
 
 def check_checkpoint(checkpoint: Path, network: torch.nn.Module) -> None:
-    """Refuse weights that are not there, cannot be read or are another network's.
+    """Refuse weights that are missing, cannot be read or belong to another network.
 
     Raises:
         InputError: names the file, and the first parameter that differs.
     """
     if difference := find_difference(read_checkpoint(checkpoint)["model"], network):
-        raise InputError(checkpoint, f"weights of another network; {difference}")
+        raise InputError(checkpoint, f"holds weights of another network; {difference}")
 
 
 def load_checkpoint(checkpoint: str, network: torch.nn.Module) -> None:
     """Load weights into a network, for a training that begins with them.
 
     Raises:
-        InputError: the file is not there or cannot be read.
+        InputError: the file is missing or cannot be read.
     """
     network.load_state_dict(read_checkpoint(Path(checkpoint))["model"])
 
@@ -89,7 +89,7 @@ def check_whole(path: Path) -> None:
     """Compare a file that torch wrote with its checksums, which torch itself does not look at.
 
     Raises:
-        zipfile.BadZipFile: it was damaged since, or is of another form.
+        zipfile.BadZipFile: it is damaged, or has another format.
     """
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
@@ -97,10 +97,10 @@ def check_whole(path: Path) -> None:
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
-    """Save beside and rename.
+    """Write a file beside it and rename that.
 
     Raises:
-        InputError: the folder cannot be written or the disk is full; torch says neither in so many words.
+        InputError: the folder cannot be written or the disk is full; torch's own error names neither clearly.
     """
     try:
         with write_beside(path) as unfinished:
@@ -108,7 +108,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            path, f"cannot be written ({reason})", "free space or name another --output_dir or --output"
+            path, f"cannot be written ({reason})", "free some disk space, or name another --output_dir or --output"
         ) from error
 
 
@@ -141,7 +141,7 @@ def pull_back(tuned: str | Path, start: str | Path, share: float) -> None:
 def write_half_precision(checkpoint: Path, output: Path) -> None:
     """Write weights at half their size: floating-point parameters and buffers in float16, all else as it is.
 
-    A network that loads them computes in float32 again; masks stay the same but for single voxels.
+    A network that loads them computes in float32 again; masks stay the same except for single voxels.
 
     Args:
         checkpoint: ``{"model": state dict, "seen": hashes}``.
@@ -152,6 +152,6 @@ def write_half_precision(checkpoint: Path, output: Path) -> None:
     """
     content = read_checkpoint(checkpoint)
     if output.exists() and output.samefile(checkpoint):
-        raise InputError(output, "is the file itself, which would be lost", "name another --output")
+        raise InputError(output, "is the checkpoint itself, which would be lost", "name another --output")
     halved = {name: value.half() if value.is_floating_point() else value for name, value in content["model"].items()}
     write_checkpoint({**content, "model": halved}, output)

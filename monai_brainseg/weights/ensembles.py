@@ -11,8 +11,8 @@ from monai.transforms import MeanEnsemble
 class MeanNetwork(torch.nn.Module):
     """The mean of the class probabilities of several networks of one kind, e.g. those of all folds.
 
-    It answers logarithms of the mean probabilities, whose softmax gives these back, so that it stands wherever a
-    network stands. ``networks.N.`` goes before the names of the weights of the N-th network.
+    It returns the logarithm of the mean probabilities. Softmax gives these back, so it can be used like any
+    network. ``networks.N.`` goes before the names of the weights of the N-th network.
 
     Args:
         network: one of that kind; it is copied.

@@ -1,47 +1,42 @@
-"""What a model has seen, and whether a score is of patients that it has not: the leak guard.
+"""The patients that weights were trained on, and whether a score is of other patients: the leak guard.
 
-Weights carry hashes of the patients that they were trained or selected on. A folder of masks carries them on in the
-``run.json`` that says which weights made it.
+Weights carry hashes of the patients that they were trained or selected on. The ``run.json`` in a folder of masks names
+the weights that made them, and repeats these hashes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from brainseg_unet_scripts.records import RECORD, describe_weights
 
-from monai_brainseg import __version__
 from monai_brainseg.errors import InputError
 from monai_brainseg.weights.checkpoints import read_checkpoint
 
-_NAMED = 3  # patients in a message
+_NAMED = 3  # patients that a message names
 
 
 def list_hashes(items: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return sorted hashes of the people and of the images of datalist items, by which they are known again.
+    """Return sorted hashes of the people and of the images of datalist items, by which they are recognised.
 
-    Images are known by their voxels, whatever they are called, and a person by name, whichever of their scans it is.
-    Items without either, such as a label server's, add nothing.
+    Images are recognised by their voxels, whatever their names, and a person by name, in every scan. Items without
+    either, such as those of a label server, add nothing.
     """
     return sorted({found for item in items for found in (_hash_images(item), _hash_person(item)) if found})
 
 
 def list_all_seen(items: Iterable[Mapping[str, Any]], start: str) -> list[str]:
-    """Return the hashes of datalist items and of those that weights to begin with had seen.
+    """Return the hashes of datalist items, and those that the first weights of a training carry.
 
-    None where these weights do not say whom they had seen, which is never called clean.
+    Empty if the first weights carry none: their patients are then unknown, and no score is called clean.
 
     Args:
         items: what is trained and validated on.
-        start: file of weights.
+        start: file of the first weights.
     """
     before = read_checkpoint(Path(start)).get("seen")
     return sorted({*list_hashes(items), *before}) if before else []
@@ -57,46 +52,25 @@ def _hash_person(item: Mapping[str, Any]) -> str | None:
 
 
 def find_seen(items: Iterable[Mapping[str, Any]], seen: Collection[str]) -> list[str]:
-    """Return the patients among datalist items whose images are known to weights which carry the hashes ``seen``."""
+    """Return the patients among datalist items whose images are among the hashes ``seen`` of weights."""
     return [str(item["patient"]) for item in items if _hash_images(item) in seen]
 
 
 def find_namesakes(items: Iterable[Mapping[str, Any]], seen: Collection[str]) -> list[str]:
-    """Return the patients whose name the weights know and whose images they do not.
+    """Return the patients whose name is among the hashes ``seen`` and whose images are not.
 
-    Another scan of a person who was seen, or, as names like ``case_001`` are given in every data set, another person.
+    Such a case is another scan of a person, or another person: many data sets have names like ``case_001``.
     """
     return [str(i["patient"]) for i in items if _hash_person(i) in seen and _hash_images(i) not in seen]
 
 
-def describe_machine() -> str:
-    """Return what a record says of the machine: its processors and its GPU."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{platform.machine()}, {os.cpu_count()} processors, {gpu}"
-
-
-def list_versions(*packages: str) -> dict[str, str]:
-    """Return the versions that a record names: this package's and those of others, "unknown" where nothing tells it.
-
-    This package may be a source tree that nobody installed, and a package that a run does not need may be missing.
-    """
-    return {"monai-brainseg": __version__, **{package: _find_version(package) for package in packages}}
-
-
-def _find_version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
-
-
 def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None where they do not carry it."""
+    """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None if they carry none."""
     return describe_weights(checkpoint, read_checkpoint(checkpoint).get("seen"))
 
 
 def read_seen(predictions: Path) -> list[str] | None:
-    """Return the hashes that the weights behind a folder of masks carry; None where no record says so.
+    """Return the hashes that the weights behind a folder of masks carry; None without a record of them.
 
     Args:
         predictions: folder of masks; its ``run.json`` lists ``checkpoint``, each with ``seen``.
@@ -113,7 +87,7 @@ def read_seen(predictions: Path) -> list[str] | None:
         raise InputError(file, f"cannot be read ({error})", "predict again, or remove it") from error
     checkpoints = record.get("checkpoint") if isinstance(record, dict) else None
     lists = [_read_hashes(each) for each in checkpoints] if isinstance(checkpoints, list) else []
-    # one that does not say whom it saw may have seen anybody
+    # weights without hashes may have been trained on anybody
     return sorted({found for each in lists for found in each}) if lists and all(lists) else None
 
 
@@ -123,12 +97,12 @@ def _read_hashes(checkpoint: Any) -> list[str]:
 
 
 def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allow_seen: bool) -> dict[str, Any]:
-    """Return whether a score of these patients is one of unseen ones, as every output gives it.
+    """Return whether the weights have not seen these patients, in the form that every output shows.
 
     Args:
         items: datalist items of the patients to be scored.
-        seen: hashes that the weights carry; None where that is not known.
-        allow_seen: go on where patients were seen, and say so; whoever bears the name of one who was counts as seen.
+        seen: hashes that the weights carry; None if unknown.
+        allow_seen: score seen patients too, and say so; a patient with the name of a seen one then counts as seen.
 
     Returns:
         ``state``: "clean", "seen" or "unknown"; ``note``, one sentence; ``patients``, those that were seen.
@@ -144,23 +118,23 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
     if known and not allow_seen:
         raise InputError(
             _name_some(known, items),
-            "the weights were trained or selected on these patients, so this is no score of unseen patients",
-            "score others, or allow it by --allow-seen (--allow_seen True under monai.bundle), and every output will "
-            "say so",
+            "the weights were trained or selected on these patients, so this is not a score of unseen patients",
+            "score others, or allow it with --allow-seen (--allow_seen True with monai.bundle): every output then says "
+            "that they were seen",
         )
     if allow_seen and (known or namesakes):
         both = known + namesakes
-        note = f"NOT UNSEEN: {_name_some(both, items)} were trained or selected on by the weights"
+        note = f"NOT UNSEEN: the weights were trained or selected on {_name_some(both, items)}"
         return {"state": "seen", "note": note, "patients": both}
     if namesakes:
         return _call_unknown(
-            f"{_name_some(namesakes, items)} bear the name of a patient that the weights were trained or selected on, "
-            "with other images; is it the same person, then this is no score of unseen people"
+            f"{_name_some(namesakes, items)} have the name of a patient that the weights were trained or selected on, "
+            "but other images; if it is the same person, this is not a score of unseen people"
         )
     if not all("hash" in item for item in items):
-        return _call_unknown("the datalist has no hashes of images to know patients by; make it by `brainseg prepare`")
+        return _call_unknown("the datalist has no hashes to recognise patients by; write it with `brainseg prepare`")
     if not any(each.startswith("images:") for each in seen):
-        return _call_unknown("the weights know no images, as they were trained from a datalist without their hashes")
+        return _call_unknown("the weights carry no hashes of images, because their datalist had none")
     note = "the weights were neither trained nor selected on any of these patients"
     return {"state": "clean", "note": note, "patients": []}
 

@@ -18,7 +18,7 @@ from support.fixed_bundles import draw_phantom, save_flair
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.errors import InputError
-from monai_brainseg.runs.recipes import lay_over, read_recipe, select_inference
+from monai_brainseg.runs.recipes import merge_overlay, read_recipe, select_inference
 from monai_brainseg.serving.label_contract import check_contract
 from monai_brainseg.training.networks import FCNResNet50, PoolingUNet
 
@@ -113,8 +113,8 @@ def test_grey_recipe_reads_images_alike_in_training_evaluating_and_inferring(pre
     item = {"image": [str(file) for file in files], "label": str(prepared_phantoms / case["label"])}
     for parser, name in (
         (load("fcn_resnet50_ce", pixel_size=2.0), "validate::preprocessing"),
-        (lay_over(ConfigParser.load_config_files([*recipe.evaluating_files]), recipe.evaluating), "labelled"),
-        (lay_over(ConfigParser.load_config_files(inference), select_inference(recipe)), "preprocessing"),
+        (merge_overlay(ConfigParser.load_config_files([*recipe.evaluating_files]), recipe.evaluating), "preprocessing"),
+        (merge_overlay(ConfigParser.load_config_files(inference), select_inference(recipe)), "preprocessing"),
     ):
         spacing = nib.load(files[0]).header.get_zooms()[0]
         parser.update({"pixel_size": float(spacing)})
@@ -195,10 +195,16 @@ def test_weights_of_other_networks_segment_and_serve(
             ["--recipe", "nonsense"],
             "one of best, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, pretrained, short, unet",
         ),
-        (["--recipe", "encoder_decoder"], "recipe encoder_decoder: its weights are not the bundle's; name them by"),
-        (["--recipe", "unet"], "recipe unet: its weights are not the bundle's; name them by --checkpoint"),
-        (["--recipe", "unet", "--bundle", "{}/other"], "other: recipe unet is laid over brainseg_unet"),
-        (["--bundle", "{}/other"], "other/models/model.pt: no weights there; train some"),
+        (
+            ["--recipe", "encoder_decoder"],
+            "recipe encoder_decoder: the bundle's weights are not of this recipe; name weights",
+        ),
+        (
+            ["--recipe", "unet"],
+            "recipe unet: the bundle's weights are not of this recipe; name weights with --checkpoint",
+        ),
+        (["--recipe", "unet", "--bundle", "{}/other"], "other: recipe unet is an overlay on brainseg_unet"),
+        (["--bundle", "{}/other"], "other/models/model.pt: no weights there; train them"),
     ],
 )
 def test_what_cannot_be_segmented_by_is_said_in_one_line(

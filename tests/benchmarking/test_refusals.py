@@ -27,10 +27,10 @@ from monai_brainseg.runs.processes import hold_folder
         (["--split", "volume"], "patient or slice"),
         (["--ensemble"], "add --final"),
         (["--bundle", "nonsense"], "brainseg_unet"),
-        (["--bundle", "{other}", "--recipes", "best,unet"], "recipe unet is laid over brainseg_unet"),
+        (["--bundle", "{other}", "--recipes", "best,unet"], "recipe unet is an overlay on brainseg_unet"),
         (["--budget", "0"], "must be above 0"),
         (["--processes", "0"], "must be above 0"),
-        (["--epochs", "0"], "one epoch or more"),
+        (["--epochs", "0"], "epochs are 1 or more"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line_before_any_work(
@@ -76,7 +76,7 @@ def test_folder_that_another_benchmark_is_at_work_in_is_refused(
 ) -> None:
     with hold_folder(tmp_path):
         assert benchmark(prepared_phantoms, tmp_path, "best") == 1
-    assert "another command is at work in it" in capsys.readouterr().err
+    assert "is in use by another command" in capsys.readouterr().err
 
 
 def test_recipe_that_reads_images_otherwise_for_training_alone_is_refused(
@@ -85,4 +85,4 @@ def test_recipe_that_reads_images_otherwise_for_training_alone_is_refused(
     recipe = tmp_path / "dark.yaml"
     recipe.write_text("reading: []")
     assert benchmark(prepared_phantoms, tmp_path / "out", recipe) == 1
-    assert "changes how images are read in training alone" in capsys.readouterr().err
+    assert "changes how images are read in training only" in capsys.readouterr().err

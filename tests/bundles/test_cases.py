@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from brainseg_unet_scripts.cases import find_cases, list_cases, name_case
+from brainseg_unet_scripts.cases import check_cases, find_cases, list_cases, name_case
 from brainseg_unet_scripts.errors import BundleError
 
 
@@ -41,10 +41,12 @@ def test_a_case_of_another_number_of_files_is_refused(count: int, tmp_path: Path
 
 
 def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="nowhere: no such folder; name one by --dataset_dir"):
-        find(tmp_path / "nowhere")
+    assert find(tmp_path) == find(tmp_path / "nowhere") == []
+    with pytest.raises(BundleError, match="nowhere: no such folder; name one with --dataset_dir"):
+        check_cases([], str(tmp_path / "nowhere"))
     with pytest.raises(BundleError, match="holds no .nii or .nii.gz file and no datalist.json"):
-        find(tmp_path)
+        check_cases([], str(tmp_path))
+    check_cases([{"image": ["a.nii"]}], "nowhere")
 
 
 def test_items_of_a_datalist_are_chosen_by_part_fold_and_sequences(prepared_phantoms: Path) -> None:

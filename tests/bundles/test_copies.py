@@ -20,7 +20,7 @@ from support.fixed_bundles import BRIGHT, bright_state, draw_phantom, save_flair
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.volumes import Volume
-from monai_brainseg.prediction.segmenting import load_bundle, load_network
+from monai_brainseg.prediction.segmenters import load_bundle, load_network
 
 OVERLAY = Path("configs/pretrained.yaml")
 # As with MONAI alone: our package and the weights of ImageNet are not there.

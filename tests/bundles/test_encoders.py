@@ -83,7 +83,7 @@ def test_scripted_network_is_written_and_answers_to_the_bit() -> None:
 
 @pytest.mark.parametrize(("spatial_dims", "in_channels"), [(2, 1), (3, 3)])
 def test_imagenets_weights_are_refused_for_other_images(spatial_dims: int, in_channels: int) -> None:
-    with pytest.raises(BundleError, match=r"^pretrained: true with .* set pretrained to false$"):
+    with pytest.raises(BundleError, match=r"^pretrained True: ImageNet's weights need .* set pretrained to false$"):
         EfficientNetLite0Encoder(spatial_dims, in_channels, pretrained=True)
 
 

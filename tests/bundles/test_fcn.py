@@ -26,8 +26,8 @@ def test_training_begins_from_published_weights_and_its_own_are_scored(prepared_
     done = run("training", "train.yaml", prepared_phantoms, tmp_path / "run", OVERLAY, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     said = done.stdout + done.stderr
-    assert "its classifier of 21 classes was replaced by one of 2" in said
-    assert "its aux_classifier of 21 classes was replaced by one of 2" in said
+    assert "its classifier of 21 classes was replaced by an untrained one of 2" in said
+    assert "its aux_classifier of 21 classes was replaced by an untrained one of 2" in said
     weights = torch.load(tmp_path / "run/models/model.pt", weights_only=True)["model"]
     # at next to no learning rate the weights stay those that it began from
     for name in ("backbone.conv1.weight", "classifier.0.weight", "aux_classifier.0.weight"):
@@ -48,5 +48,5 @@ def test_checkpoint_of_another_architecture_ends_a_training_in_one_line(
     done = run("training", "train.yaml", prepared_phantoms, tmp_path / "run", OVERLAY, **options)
     assert done.returncode == 1
     line = done.stderr.strip().splitlines()[-1]
-    assert "resnet.pth: of another architecture; backbone.conv1.weight should be (64, 3, 7, 7) and is not there" in line
+    assert "resnet.pth: has another architecture; backbone.conv1.weight should be (64, 3, 7, 7), but is missing" in line
     assert "Traceback" not in done.stderr

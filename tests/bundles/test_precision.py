@@ -42,7 +42,11 @@ def test_precision_is_by_what_the_device_computes_by_itself(name: str, monkeypat
         ("older GPU", "auto", "float16 (this GPU has no bfloat16)"),
         ("AMX", "auto", "bfloat16 (this CPU has bfloat16)"),
         ("AVX-512 alone", "auto", "float32 (this CPU has no bfloat16)"),
-        ("AVX-512 alone", True, "bfloat16 (amp is True; this CPU emulates it, many times slower than float32)"),
+        (
+            "AVX-512 alone",
+            True,
+            "bfloat16 (amp is True; this CPU emulates it, which is many times slower than float32)",
+        ),
         ("AMX", False, "float32 (amp is False)"),
         ("Apple's GPU", "auto", "float32 (16 bit is untested on mps)"),
         ("Apple's GPU", True, "float16 (amp is True)"),

@@ -18,7 +18,7 @@ from support.fixed_bundles import draw_phantom, read_mask, save_flair, save_weig
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.segmenting import load_network
+from monai_brainseg.prediction.segmenters import load_network
 from monai_brainseg.runs.commands import Command
 from monai_brainseg.runs.config_checks import check_command
 from monai_brainseg.runs.recipes import read_recipe
@@ -90,7 +90,7 @@ def test_network_that_the_weights_do_not_fit_ends_a_training_in_one_line(
     options = QUICK | {"network_def::in_channels": 1}
     done = run("training", "train.yaml", prepared_phantoms, tmp_path, OVERLAY, **options)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].endswith("in_channels 3; set pretrained to false")
+    assert done.stderr.strip().splitlines()[-1].endswith("in_channels 3, not 2 and 1; set pretrained to false")
     assert "Traceback" not in done.stderr
 
 
@@ -111,7 +111,7 @@ def test_tuning_begins_with_a_file_of_this_networks_weights_and_needs_no_imagene
     other = options | {"start_from": BUNDLE / "models/model.pt", "overwrite": True}
     done = run_without(*tune, **other)
     assert done.returncode == 1
-    assert "model.pt: weights of another network; encoder._conv_stem.weight" in done.stderr.splitlines()[-1]
+    assert "model.pt: holds weights of another network; encoder._conv_stem.weight" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -205,9 +205,9 @@ def test_a_choice_that_is_not_clear_lists_what_there_is() -> None:
     assert choose_series([t1], None, Path("x")) is t1
     assert choose_series([t1, t2, flair], "T2 TSE", Path("x")) is t2
     assert choose_series([t1, t2], "1.4", Path("x")) is t2
-    with pytest.raises(InputError, match=r"2 series could be meant \(there are: 3: t1 mprage \(1 files\); 4: t2 tse"):
+    with pytest.raises(InputError, match=r"2 series match \(the folder has: 3: t1 mprage \(1 files\); 4: t2 tse"):
         choose_series([t1, t2], None, Path("x"))
-    with pytest.raises(InputError, match=r"no series is '9'.*--series NUMBER"):
+    with pytest.raises(InputError, match=r"no series matches '9'.*--series NUMBER"):
         choose_series([t1, t2], "9", Path("x"))
 
 

@@ -54,7 +54,7 @@ def test_set_is_fetched_by_its_handle_counted_and_prepared(
     said = capsys.readouterr().out
     for part in ("CC BY-NC-SA 4.0", "commercially", "Buda", "Mazurowski", "8 patients and 64 slices", "fold 4"):
         assert part in said
-    assert said.index("CC BY-NC-SA") < said.index("files as published")
+    assert said.index("CC BY-NC-SA") < said.index("published files")
     datalist = read_datalist(tmp_path / "lgg")
     assert len(datalist["training"]) + len(datalist["test"]) == 8
     assert main(["download", "--output", str(tmp_path / "lgg")]) == 1
@@ -68,7 +68,7 @@ def test_published_count_is_110_patients_and_3929_slices(tmp_path: Path) -> None
     check_published(whole)
     for file in sorted(whole.rglob("*0007_20000101_36*.tif")):
         file.unlink()
-    with pytest.raises(InputError, match="110 patients and 3,928 slices where 110 and 3,929 are published") as raised:
+    with pytest.raises(InputError, match="110 patients and 3,928 slices, but 110 and 3,929 are published") as raised:
         check_published(whole)
     assert "\n" not in str(raised.value)
 
@@ -87,7 +87,7 @@ def test_set_that_is_not_whole_is_not_prepared(
     kagglehub(f"return {str(tmp_path / 'cache')!r}")
     assert main(["download", "--output", str(tmp_path / "lgg")]) == 1
     error = capsys.readouterr().err
-    assert "2 patients and 16 slices where 110 and 3,929" in error
+    assert "2 patients and 16 slices, but 110 and 3,929" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "lgg").exists()
 

@@ -80,7 +80,7 @@ def test_two_different_folders_of_one_patient_are_bad(difference: str, tmp_path:
         (["p_2_mask.tif"], [], "p_2.tif: has no mask"),
         (["p_2.tif", "p_2_mask.tif"], [], "slice 2 of p is missing"),
         (["p_1.tif", "p_1_mask.tif"], [], "slice 1 of p is missing"),
-        ([], ["p_03.tif"], "has the number of"),
+        ([], ["p_03.tif"], "has the same number as"),
     ],
 )
 def test_slices_that_do_not_pair_or_leave_a_gap_are_bad(
@@ -135,7 +135,7 @@ def test_brats_of_every_generation(
     assert found.layout == "brats"
     assert (case.patient, case.site, case.subject) == (patient, site, subject)
     assert list_names(case) == files
-    assert found.left_out["are no sequence that the networks take"] == [other]
+    assert found.left_out["are not a sequence that the networks use"] == [other]
     assert found.left_out["belong to no patient"] == ["survival.csv"]
 
 
@@ -166,7 +166,7 @@ def test_nnunet_channels_are_named_by_its_record(tmp_path: Path) -> None:
         {"flair": "p 1_0000.nii.gz", "post": "p 1_0001.nii.gz", "label": "p 1.nii.gz"}
     ]
     assert {reason: names for reason, names in found.left_out.items() if names} == {
-        "are no sequence that the networks take": ["p 1_0002.nii.gz", "p 1_0003.nii.gz"],
+        "are not a sequence that the networks use": ["p 1_0002.nii.gz", "p 1_0003.nii.gz"],
         "have no mask": ["q_0000.nii.gz"],
     }
 
@@ -187,7 +187,7 @@ def test_msd_channels_of_one_4d_file(tmp_path: Path) -> None:
     assert list_names(found.cases[1]) == dict.fromkeys(("pre", "flair", "post", "label"), "BRATS_001.nii.gz")
     assert found.cases[1].images["flair"][0].parent.name == "imagesTr"
     assert found.cases[1].channels == {"flair": 0, "pre": 1, "post": 2}
-    assert found.left_out["are no sequence that the networks take"] == ["T2w"]
+    assert found.left_out["are not a sequence that the networks use"] == ["T2w"]
     assert found.left_out["have no mask"] == ["BRATS_485.nii.gz"]
 
 

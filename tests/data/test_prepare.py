@@ -186,7 +186,7 @@ def test_command_line(tmp_path: Path, make_volume: Make, capsys: pytest.CaptureF
     assert main(["prepare", str(source), "--output", str(tmp_path / "out"), *options]) == 0
     printed = capsys.readouterr()
     assert "found 4 patients" in printed.out
-    assert "left out: 12 that belong to no patient" in printed.out
+    assert "left out (12), because they belong to no patient" in printed.out
     assert "fold 1: 2 patients (unknown 2); tumour voxels 2 to 2, median 2" in printed.out
     assert printed.err == ""
     assert read_datalist(tmp_path / "out")["seed"] == 3

@@ -26,7 +26,7 @@ def test_copies_of_flair_are_recorded(tmp_path: Path, make_slices: Make, capsys:
     pre, flair, post = (read_nifti(Path(file)).voxels for file in items["c"]["image"])
     np.testing.assert_array_equal(post, flair)
     assert (pre != flair).any()
-    assert "pre: 2 patients; not b, d" in capsys.readouterr().out
+    assert "pre: 2 patients; missing in b, d" in capsys.readouterr().out
 
 
 def test_missing_sequences_become_copies_of_flair(tmp_path: Path, make_volume: Make) -> None:

@@ -52,7 +52,7 @@ def test_prepared_folder_is_replaced_only_when_asked_and_only_as_a_whole(tmp_pat
 def test_output_in_the_source_is_refused(output: str, tmp_path: Path, make_slices: Make) -> None:
     source = make_tree(tmp_path / "source", make_slices, 3)
     before = read_all(source)
-    with pytest.raises(InputError, match="lie in one another; choose a folder outside"):
+    with pytest.raises(InputError, match="is inside the other; choose a folder outside"):
         prepare(source, tmp_path / output)
     assert read_all(source) == before
 
@@ -82,7 +82,9 @@ def test_full_disk_names_the_file_and_leaves_nothing(
             return file.write(data)
 
     monkeypatch.setattr(volumes.Path, "write_bytes", fill)
-    with pytest.raises(InputError, match=r"nii\.gz: cannot be written \(No space left on device\); free space"):
+    with pytest.raises(
+        InputError, match=r"nii\.gz: cannot be written \(No space left on device\); free some disk space"
+    ):
         prepare(source, tmp_path / "out")
     assert len(written) > 5
     assert [file.name for file in tmp_path.iterdir()] == ["source"]

@@ -15,16 +15,16 @@ import tifffile
 from support.published_sets import FEW, Make, cut, list_items, make_brats, make_tree, read_all
 
 from monai_brainseg.cli.main import main
+from monai_brainseg.data.case_voxels import Study, examine_case
 from monai_brainseg.data.cases import Case
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.studies import Study, examine_case
 from monai_brainseg.errors import InputError
 
 
 def test_patient_named_as_a_part_of_the_prepared_folder_is_refused(tmp_path: Path, make_slices: Make) -> None:
     for patient in ("a", "b", "imagesTr"):
         make_slices(tmp_path / "source", patient)
-    with pytest.raises(InputError, match="imagesTr_1_mask.tif: no patient can be called imagesTr; rename"):
+    with pytest.raises(InputError, match="imagesTr_1_mask.tif: a patient cannot be called imagesTr; rename"):
         prepare(tmp_path / "source", tmp_path / "out", **FEW)
 
 
@@ -46,10 +46,13 @@ BAD_SLICES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "image gone": (lambda p: remove(p, "b_2.tif"), r"b_2_mask\.tif: has no image"),
     "mask gone": (lambda p: remove(p, "b_2_mask.tif"), r"b_2\.tif: has no mask"),
     "slice gone": (lambda p: remove(p, "b_2*.tif"), "slice 2 of b is missing"),
-    "another shape": (lambda p: tifffile.imwrite(p / "b_2.tif", np.zeros((9, 8, 3), "u1")), r"b_2\.tif: 9x8x3 uint8"),
+    "another shape": (
+        lambda p: tifffile.imwrite(p / "b_2.tif", np.zeros((9, 8, 3), "u1")),
+        r"b_2\.tif: is 9x8x3 uint8",
+    ),
     "mask of another shape": (
         lambda p: [tifffile.imwrite(p / f"b_{n}_mask.tif", np.zeros((9, 8), "u1")) for n in (1, 2, 3)],
-        r"b_1_mask\.tif: is 8x9x3 where b_1\.tif is 8x10x3",
+        r"b_1_mask\.tif: is 8x9x3, but b_1\.tif is 8x10x3",
     ),
     "coloured mask": (
         lambda p: [shutil.copy(p / f"b_{n}.tif", p / f"b_{n}_mask.tif") for n in (1, 2, 3)],
@@ -76,8 +79,8 @@ BAD_VOLUMES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "fractional": (lambda p: change(p / "b_seg.nii.gz", lambda v: v * 0.5), r"b_seg\.nii\.gz: has the label 0\.5"),
     "negative": (lambda p: change(p / "b_seg.nii.gz", lambda v: -v), r"b_seg\.nii\.gz: has the label -4"),
     "NaN label": (lambda p: change(p / "b_seg.nii.gz", lambda v: v * np.nan), r"b_seg\.nii\.gz: has the label nan"),
-    "other shape": (lambda p: change(p / "b_t1.nii.gz", lambda v: v[1:]), r"b_t1\.nii\.gz: is 5x7x4 where b_flair"),
-    "other mask": (lambda p: change(p / "b_seg.nii.gz", lambda v: v[:, 1:]), r"b_seg\.nii\.gz: is 6x6x4 where"),
+    "other shape": (lambda p: change(p / "b_t1.nii.gz", lambda v: v[1:]), r"b_t1\.nii\.gz: is 5x7x4, but b_flair"),
+    "other mask": (lambda p: change(p / "b_seg.nii.gz", lambda v: v[:, 1:]), r"b_seg\.nii\.gz: is 6x6x4, but"),
     "other affine": (
         lambda p: change(p / "b_t1.nii.gz", lambda v: v, np.diag([2.0, -2, 2, 1])),
         r"b_t1\.nii\.gz: its affine differs from that of b_flair",
@@ -109,13 +112,14 @@ def test_bad_patient_stops_with_one_line_or_is_left_out(
     with pytest.raises(InputError, match=message) as caught:
         prepare(tmp_path / "source", tmp_path / "out", **FEW)
     assert "\n" not in str(caught.value)
-    assert ";" in str(caught.value)  # the remedy
+    assert str(caught.value).endswith("leave bad patients out with --skip-bad")
     assert read_all(tmp_path) == before
     assert [file.name for file in tmp_path.iterdir()] == ["source"]
     capsys.readouterr()
     prepare(tmp_path / "source", tmp_path / "out", skip_bad=True, **FEW)
     assert sorted(list_items(tmp_path / "out")) == ["a", "c", "d"]
-    assert f"left out: b: {caught.value}" in capsys.readouterr().out.splitlines()
+    said = str(caught.value).removesuffix(", or leave bad patients out with --skip-bad")
+    assert f"left out: b: {said}" in capsys.readouterr().out.splitlines()
 
 
 def test_nothing_more_is_read_after_the_first_bad_patient(
@@ -142,7 +146,7 @@ def test_nothing_more_is_read_after_the_first_bad_patient(
 def test_all_patients_bad_is_refused_even_when_they_may_be_skipped(tmp_path: Path, make_slices: Make) -> None:
     for patient in "ab":
         cut(make_slices(tmp_path / "source", patient) / f"{patient}_1.tif")
-    with pytest.raises(InputError, match=r"a_1\.tif: cannot be read.*all 2 patients"):
+    with pytest.raises(InputError, match=r"a_1\.tif: cannot be read.*none of 2 patients"):
         prepare(tmp_path / "source", tmp_path / "out", skip_bad=True)
     assert not (tmp_path / "out").exists()
 
@@ -150,13 +154,13 @@ def test_all_patients_bad_is_refused_even_when_they_may_be_skipped(tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "brats20"}, "--layout brats20: unknown; choose auto, kaggle_3m, brats, nnunet"),
+        ({"layout": "brats20"}, "--layout brats20: is not a known layout; choose auto, kaggle_3m, brats, nnunet"),
         ({"folds": 1}, "--folds 1.*give 2 or more"),
-        ({"test_share": 1.0}, "--test-share 1.*less than 1"),
+        ({"test_share": 1.0}, "--test-share 1.*below 1"),
         ({"test_share": -0.1}, "--test-share -0.1"),
         ({"seed": -1}, "--seed -1.*0 or more"),
         ({"tumor_labels": (1, 0)}, "--tumor-labels 0: 0 is background"),
-        ({"folds": 9}, "8 patients: too few for 9 folds"),
+        ({"folds": 9}, "8 patients: are too few for 9 folds"),
     ],
 )
 def test_options_that_cannot_be_are_refused(
@@ -172,7 +176,7 @@ def test_options_that_cannot_be_are_refused(
     [
         (["--naming", "flair"], "--naming 'flair': expected"),
         (["--tumor-labels", "1;2"], "--tumor-labels 1;2: expected whole numbers"),
-        (["--layout", "kaggle"], "--layout kaggle: unknown"),
+        (["--layout", "kaggle"], "--layout kaggle: is not a known layout"),
         (["--layout", "kaggle_3m"], "source: no patient found in the layout 'kaggle_3m' among "),
     ],
 )

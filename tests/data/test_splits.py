@@ -91,7 +91,7 @@ def test_seeds_differ() -> None:
 
 
 def test_too_few_patients_are_refused_with_the_remedy() -> None:
-    with pytest.raises(InputError, match=r"5 patients: too few for 5 folds and 1 test patients; .*--folds"):
+    with pytest.raises(InputError, match=r"5 patients: are too few for 5 folds and 1 test patients; .*--folds"):
         split_by_patient(dict.fromkeys("abcde", "CS"), dict.fromkeys("abcde", 1.0), np.random.default_rng(0))
 
 
@@ -139,7 +139,7 @@ def test_monai_reads_the_same_paths(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: "{", "is no JSON"),
+        (lambda d: "{", "is not valid JSON"),
         (lambda d: "[1]", 'no "training" list'),
         (lambda d: json.dumps({**d, "training": []}), 'no "training" list'),
         (lambda d: json.dumps({"test": d["test"]}), 'no "training" list'),
@@ -148,7 +148,7 @@ def test_monai_reads_the_same_paths(tmp_path: Path) -> None:
         (lambda d: json.dumps({**d, "training": d["training"] * 2}), "lists the patient José 1 twice"),
         (lambda d: json.dumps({**d, "test": d["training"][1:]}), "lists the patient b twice"),
         (lambda d: json.dumps({**d, "test": [{**d["test"][0], "subject": "b"}]}), "has b in two parts"),
-        (lambda d: json.dumps({**d, "test": [{**d["test"][0], "label": "gone.nii.gz"}]}), "gone.nii.gz: is gone"),
+        (lambda d: json.dumps({**d, "test": [{**d["test"][0], "label": "gone.nii.gz"}]}), "gone.nii.gz: is missing"),
     ],
 )
 def test_broken_datalist_is_refused(change: Callable[[dict], str], message: str, tmp_path: Path) -> None:
@@ -163,5 +163,5 @@ def test_broken_datalist_is_refused(change: Callable[[dict], str], message: str,
 
 
 def test_missing_datalist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="datalist.json: no such datalist; write it again by brainseg prepare"):
+    with pytest.raises(InputError, match="datalist.json: no such datalist; write it again with brainseg prepare"):
         read_datalist(tmp_path)

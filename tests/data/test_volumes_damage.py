@@ -101,6 +101,8 @@ def test_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(InputError, match=r"mask\.nii\.gz: cannot be written \(No space left on device\); free space"):
+    with pytest.raises(
+        InputError, match=r"mask\.nii\.gz: cannot be written \(No space left on device\); free some disk space"
+    ):
         write_whole(tmp_path / "mask.nii.gz", b"whole mask")
     assert list(tmp_path.iterdir()) == []

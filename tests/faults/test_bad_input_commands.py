@@ -22,7 +22,7 @@ from monai_brainseg.data.splits import Item, read_datalist
 from monai_brainseg.data.volumes import read_nifti
 from monai_brainseg.prediction.inputs import find_studies
 from monai_brainseg.prediction.options import Options
-from monai_brainseg.prediction.predict import predict
+from monai_brainseg.prediction.studies import predict
 from monai_brainseg.reporting.evaluation import evaluate
 from monai_brainseg.scoring.patients import score_patient
 

@@ -98,7 +98,8 @@ def test_nan_voxels_end_a_training_without_weights(dataset: Path, tmp_path: Path
     voxels[10:50] = np.nan
     nib.save(nib.Nifti1Image(voxels, image.affine), file)
     options = QUICK | {"fold": 1 - json.loads((dataset / "datalist.json").read_text())["training"][0]["fold"]}
-    assert "brainseg check" in last_line(run("training", "train.yaml", dataset, tmp_path / "run", **options))
+    said = last_line(run("training", "train.yaml", dataset, tmp_path / "run", **options))
+    assert f"{file}: holds NaN or infinite voxels" in said
     assert not list((tmp_path / "run").rglob("*.pt"))
 
 

@@ -48,14 +48,21 @@ def weights(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start_server(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """``start_server(studies, *words)`` installs and starts as the guide says, and stops it when the module ends."""
+    """``start_server(studies, *words)`` installs and starts as the guide says, and stops it when the module ends.
+
+    ``recipe`` and weights of it install a second bundle into the same app.
+    """
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(studies: Path, *more: str) -> Server:
+    def start(studies: Path, *more: str, recipe: tuple[Path, Path] | None = None) -> Server:
         folder = tmp_path_factory.mktemp("server")
         run("monailabel", "apps", "--download", "--name", "monaibundle", "--output", "apps", cwd=folder)
         app = folder / "apps" / "monaibundle"
         words = shlex.split(run("brainseg", "label", "install", "--app", app, "--checkpoint", weights).splitlines()[-1])
+        if recipe is not None:
+            overlay, others = recipe
+            run("brainseg", "label", "install", "--app", app, "--recipe", overlay, "--checkpoint", others)
+            words[words.index("models") + 1] += f",{NAME}_{overlay.stem}"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])

@@ -74,7 +74,7 @@ def write_study(
     nib.save(image, file)
 
 
-def segment(checkpoint: Path, studies: Path, folder: Path) -> dict[str, np.ndarray]:
+def segment(checkpoint: Path, studies: Path, folder: Path, *overlays: Path) -> dict[str, np.ndarray]:
     """Return the masks that ``run inferring`` makes of a folder of studies, by name."""
     inputs = folder / "inputs"
     shutil.copytree(
@@ -82,7 +82,7 @@ def segment(checkpoint: Path, studies: Path, folder: Path) -> dict[str, np.ndarr
     )
     words: list[str | Path] = [
         "--config_file",
-        CONFIGS / "inference.yaml",
+        str([str(file) for file in (CONFIGS / "inference.yaml", *overlays)]),
         "--dataset_dir",
         inputs,
         "--checkpoint",
@@ -95,7 +95,7 @@ def segment(checkpoint: Path, studies: Path, folder: Path) -> dict[str, np.ndarr
     }
 
 
-def infer(server: Server, image: str) -> np.ndarray:
+def infer(server: Server, image: str, model: str = NAME) -> np.ndarray:
     """Return the server's mask of one of its studies."""
-    file, _ = server.client.infer(NAME, image, {"device": "cpu"})
+    file, _ = server.client.infer(model, image, {"device": "cpu"})
     return np.asarray(nib.load(file).dataobj)

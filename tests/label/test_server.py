@@ -121,6 +121,16 @@ def test_uploaded_image_is_kept_and_segmented(ending: str, server: Server, masks
     assert 2 * np.sum(mask & masks["oblique"]) / np.sum(mask + masks["oblique"]) > 0.99  # Dice
 
 
+def test_client_chooses_the_operating_point_of_a_request_and_the_next_one_has_the_default(
+    server: Server, masks: dict[str, np.ndarray]
+) -> None:
+    assert server.client.info()["models"][NAME]["config"]["operating_point"] == "balanced"
+    file, _ = server.client.infer(NAME, "flair", {"device": "cpu", "operating_point": "recall"})
+    found = np.asarray(nib.load(file).dataobj) > 0
+    assert found.sum() > (masks["flair"] > 0).sum()
+    assert np.array_equal(infer(server, "flair"), masks["flair"])
+
+
 def test_ten_inferences_at_once_all_give_their_own_mask(server: Server, masks: dict[str, np.ndarray]) -> None:
     with ThreadPoolExecutor(10) as pool:
         answers = dict(zip(STUDIES, pool.map(lambda image: infer(server, image), STUDIES), strict=True))

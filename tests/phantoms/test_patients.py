@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from monai_brainseg.cli.main import main
+from monai_brainseg.data.case_voxels import read_images, read_label
 from monai_brainseg.data.layouts import find_cases
-from monai_brainseg.data.studies import read_images, read_label
 from monai_brainseg.errors import InputError
 from monai_brainseg.phantoms.patients import STYLES, Phantom, Style, make_phantom, write_phantoms
 

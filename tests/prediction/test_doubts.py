@@ -55,7 +55,7 @@ def test_an_impossible_spacing_is_doubted() -> None:
 
 
 def test_a_spacing_without_a_unit_is_doubted_and_slices_that_have_none_are_not() -> None:
-    assert "no unit for voxels of 1.75x1.75x5: no millilitres" in say(draw_flair(), spread(1.75), known=False)
+    assert "no unit for voxels of 1.75x1.75x5, so volumes are unknown" in say(draw_flair(), spread(1.75), known=False)
     assert "no unit" not in say(draw_flair(), known=False)
 
 
@@ -91,7 +91,7 @@ def test_a_known_spacing_is_never_changed() -> None:
 @pytest.mark.parametrize(
     ("voxels", "said"),
     [
-        (np.zeros((8, 8, 4), np.int16), "the value 0 all over"),
+        (np.zeros((8, 8, 4), np.int16), "the value 0 everywhere"),
         (np.random.default_rng(0).integers(0, 5, (8, 8, 4)), "only 5 different values"),
     ],
 )

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from monai_brainseg.data.case_voxels import read_images
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.naming import SEQUENCES, parse_naming
-from monai_brainseg.data.studies import read_images
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.groupings import NO_IMAGES, find_word
 from monai_brainseg.prediction.inputs import find_studies, join_sequences
@@ -47,7 +47,7 @@ def test_slices_are_ordered_by_number_and_masks_left_out(tmp_path: Path) -> None
     assert images(found.cases[0])["flair"] == ["p_1.tif", "p_2.tif", "p_10.tif"]
     assert names(found) == ["p"]
     assert [Path(file).name for file in found.left_out[NO_IMAGES]] == ["p_1_mask.tif"]
-    assert found.cases[0].notes == ("slice 3 is missing, 7 in all",)
+    assert found.cases[0].notes == ("slice 3 is missing; 7 missing in all",)
     assert found.cases[0].form == "slices"
 
 
@@ -66,7 +66,7 @@ def test_a_list_of_slices_is_a_study(tmp_path: Path) -> None:
 def test_two_files_for_one_slice_are_refused(tmp_path: Path) -> None:
     found = find_studies([touch(tmp_path, "p_1.tif", "p_01.tif", "p_2.tif")])
     assert not found.cases
-    assert "has the number of" in str(found.bad["p"])
+    assert "has the same number as" in str(found.bad["p"])
 
 
 def test_nifti_studies_are_found_by_number(tmp_path: Path) -> None:
@@ -174,7 +174,8 @@ def test_a_prepared_case_without_all_sequences_is_bad_and_the_others_are_found(
     assert len(found.cases) == 1
     ((patient, error),) = found.bad.items()
     assert str(error) == (
-        f"{patient}: has 2 images in the datalist, not FLAIR or pre, flair, post; write it again by brainseg prepare"
+        f"{patient}: has 2 images in the datalist, but FLAIR or pre, flair, post are needed; "
+        "write it again with brainseg prepare"
     )
 
 

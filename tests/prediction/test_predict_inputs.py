@@ -109,7 +109,7 @@ def test_a_head_of_four_times_the_pixels_gets_the_same_mask(predict: Callable[..
     )
     # The finer one has smoother outlines.
     assert dice(small.repeat(4, 1).repeat(4, 2), large) > 0.85
-    assert all("taken for" in case["warnings"][0] for case in record["cases"])
+    assert all("taken as" in case["warnings"][0] for case in record["cases"])
     kept = predict(tmp_path / "large", "--keep-scale")
     assert {case["case"]: case["scale"] for case in kept["cases"]}["large"] == 1
 

@@ -62,3 +62,23 @@ def test_help_loads_no_library_of_charts_or_networks() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert said.splitlines()[-1] == "[]"
+
+
+def test_paths_may_be_texts_and_odd_arguments_are_refused_in_one_line(tmp_path: Path) -> None:
+    weights = str(Path("bundles/brainseg_unet/models/model.pt").resolve())
+    write_phantoms(tmp_path / "studies", 1, seed=0, slices=8, size=64, layout="nifti")
+    studies, masks = str(tmp_path / "studies"), str(tmp_path / "masks")
+    for files in (weights, Path(weights), [weights]):
+        assert len(monai_brainseg.segment(studies, masks, checkpoints=files, say=lambda line: None)) == 1
+    for options, said in (
+        ({"amp": "zz"}, "--amp zz: must be auto, True or False"),
+        ({"operating_point": "zz"}, "--operating_point zz: must be balanced or recall"),
+        ({"oper": "x"}, "oper: unknown option; the options are bundle, "),
+        ({"fold": 1}, "--fold 1: only a prepared folder has folds"),
+        ({"series": "5"}, "--series 5: only DICOM files have a series"),
+    ):
+        with pytest.raises(InputError, match=said):
+            monai_brainseg.segment(studies, masks, say=lambda line: None, **options)
+    for labels in ("1,4", ["1"]):
+        with pytest.raises(InputError, match="must be whole numbers"):
+            monai_brainseg.prepare(studies, tmp_path / "data", tumor_labels=labels)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path("monai_brainseg")
-BENEATH = {"errors", "files", "findings", "__version__"}
+BENEATH = {"errors", "files", "findings", "records", "__version__"}
 TABLE = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", Path("CONTRIBUTING.md").read_text(), re.MULTILINE))
 ORDER = list(TABLE)
 

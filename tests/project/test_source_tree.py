@@ -16,8 +16,8 @@ from support.bundle_runs import BUNDLE, NARROW
 
 from monai_brainseg import __version__
 from monai_brainseg.cli.main import main
-from monai_brainseg.doctor.checks import examine
-from monai_brainseg.weights.provenance import list_versions
+from monai_brainseg.doctor.examination import examine
+from monai_brainseg.records import list_versions
 
 # Python runs it before anything else, in every process that inherits PYTHONPATH.
 HIDE = """
@@ -119,8 +119,8 @@ def test_doctor_takes_requirements_from_setup_cfg(monkeypatch: pytest.MonkeyPatc
         asked.append(name)
         return version(name)
 
-    monkeypatch.setattr("monai_brainseg.doctor.checks.requires", hide)
-    monkeypatch.setattr("monai_brainseg.doctor.checks.version", find)
+    monkeypatch.setattr("monai_brainseg.doctor.examination.requires", hide)
+    monkeypatch.setattr("monai_brainseg.doctor.examination.version", find)
     examine(str(BUNDLE))
     assert {"torch", "monai", "numpy", "pillow", "tifffile", "imagecodecs", "jinja2", "matplotlib"} <= set(asked)
 

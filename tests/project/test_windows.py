@@ -46,6 +46,6 @@ def test_everything_imports_without_the_modules_of_unix() -> None:
 
 
 def test_the_imitation_refuses_an_import_of_ours() -> None:
-    code = IMPORT_ALL + "\nexec('import fcntl', {'__name__': 'monai_brainseg.locks'})"
+    code = IMPORT_ALL + "\nexec('import fcntl', {'__name__': 'monai_brainseg.files'})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.endswith("No module named 'fcntl' on Windows\n")

@@ -197,11 +197,11 @@ def _empty_folder(prepared: Path) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
-    "another grid": (_crop_prediction, (), r"t4\.nii\.gz: has 19x18x7 voxels where .*t4\.nii\.gz has 20x18x7"),
+    "another grid": (_crop_prediction, (), r"t4\.nii\.gz: has 19x18x7 voxels, but .*t4\.nii\.gz has 20x18x7"),
     "another label": (_relabel_prediction, (), r"t4\.nii\.gz: holds the label 255"),
     "no NIfTI": (lambda prepared: (prepared.parent / "masks" / "t5.nii.gz").write_text("?"), (), r"t5\.nii\.gz"),
     "no folder": (lambda prepared: shutil.rmtree(prepared.parent / "masks"), (), "masks: no such folder"),
-    "no predictions": (_empty_folder, (), "holds no prediction of any of 7 patients"),
+    "no predictions": (_empty_folder, (), "holds no prediction for any of 7 patients"),
     "no datalist": (lambda prepared: (prepared / "datalist.json").unlink(), (), r"datalist\.json"),
     "empty datalist": (lambda prepared: (prepared / "datalist.json").write_text("{}"), (), r"datalist\.json"),
     "empty part": (_edit(lambda content: content["test"].clear()), (), "lists no patient in its test part"),

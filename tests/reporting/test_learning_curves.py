@@ -29,8 +29,8 @@ def test_a_run_may_lack_its_record(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_training_run_is_refused_in_one_line(tmp_path: Path) -> None:
     for folder in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(InputError, match="holds no tensorboard events of a training"):
+        with pytest.raises(InputError, match="holds no TensorBoard events of a training"):
             read_training_run(folder)
     (tmp_path / "tensorboard").mkdir()
-    with pytest.raises(InputError, match="holds no tensorboard events of a training"):
+    with pytest.raises(InputError, match="holds no TensorBoard events of a training"):
         read_training_run(tmp_path)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_score, recall_score
-from support.evaluated_phantoms import evaluate, read_results, write_predictions
+from support.evaluated_phantoms import evaluate, write_predictions
+from support.html_pages import read_results
 
 from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.data.volumes import read_nifti
@@ -61,7 +62,7 @@ def test_points_are_chosen_on_folds_and_only_measured_on_the_test_part(folds: Pa
         assert measured["operating_points"][name]["threshold"] == chosen["operating_points"][name]["threshold"]
     assert chosen["protocol"]["operating_points"]["file"] is None
     assert measured["protocol"]["operating_points"]["file"] == str(folds / "summary.json")
-    assert "on these 8 patients, so that their scores here are the best of many" in chosen_text
+    assert "on these 8 patients, so their scores here are too good" in chosen_text
     assert f"Operating points chosen on the folds (8 patients, {folds}/summary.json), and only measured" in text
 
 
@@ -76,10 +77,10 @@ def test_the_test_part_chooses_no_points(prepared_phantoms: Path, phantom_masks:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--operating-points", "{tested}/metrics.csv"), "metrics.csv: is no JSON"),
+        (("--operating-points", "{tested}/metrics.csv"), "metrics.csv: is not valid JSON"),
         (("--operating-points", "{folds}/plain.json"), "plain.json: holds no operating points"),
         (("--part", "training", "--operating-points", "{folds}/summary.json"), "chosen on 8 of the patients to score"),
-        (("--run", "{folds}"), "holds no tensorboard events of a training"),
+        (("--run", "{folds}"), "holds no TensorBoard events of a training"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_one_line(
@@ -107,7 +108,7 @@ def test_points_need_a_map_beside_every_prediction(
     page, text, summary = read_results(tmp_path / "out")
     assert summary["probabilities"] is None
     assert "No curve: it needs PATIENT_probability.nii.gz beside every prediction" in text
-    assert "No learning curves: name the folder of the training run by --run" in text
+    assert "No learning curves: give the folder of the training run with --run" in text
     options = ["--operating-points", str(folds / "summary.json")]
     assert evaluate(prepared_phantoms, tmp_path / "masks", tmp_path / "out", *options) == 1
-    assert re.search(r"_probability\.nii\.gz: no such file, but --operating-points needs", capsys.readouterr().err)
+    assert re.search(r"_probability\.nii\.gz: is missing, but --operating-points needs", capsys.readouterr().err)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from support.browsers import open_page
-from support.evaluated_phantoms import evaluate, read_results, write_predictions
-from support.html_pages import read_page
+from support.evaluated_phantoms import evaluate, write_predictions
+from support.html_pages import read_page, read_results
 
 from monai_brainseg.data.slices import decode_slice
 from monai_brainseg.data.splits import read_datalist

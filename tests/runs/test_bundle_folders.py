@@ -19,12 +19,12 @@ def test_bundles_are_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     assert find_bundle("mine", "inference.yaml").resolve() == folder
     assert (find_bundle("brainseg_unet", "inference.yaml") / "configs" / "inference.yaml").is_file()
-    with pytest.raises(InputError, match=r"--bundle other: no bundle .*brainseg_unet"):
+    with pytest.raises(InputError, match=r"--bundle other: is not a bundle .*brainseg_unet"):
         find_bundle("other", "inference.yaml")
 
 
 def test_a_bundle_without_the_config_that_is_needed_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "inference.yaml").write_text("run: []\n")
-    with pytest.raises(InputError, match=r"no bundle with train.yaml and inference.yaml"):
+    with pytest.raises(InputError, match=r"is not a bundle with train.yaml and inference.yaml"):
         find_bundle(str(tmp_path), "train.yaml", "inference.yaml")

@@ -129,7 +129,7 @@ def test_patients_that_a_label_server_lists_in_the_config_itself_are_counted(tmp
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("a: [1", "is no config"), ("# nothing yet\n", "holds no ids"), ("- 1", "holds no ids")]
+    ("text", "said"), [("a: [1", "is not a config"), ("# nothing yet\n", "holds no ids"), ("- 1", "holds no ids")]
 )
 def test_overlay_that_is_no_config_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "overlay.yaml").write_text(text)
@@ -142,5 +142,5 @@ def test_overlay_of_a_training_may_lie_over_evaluating_and_a_mistyped_one_may_no
     overlay.write_text("epochs: 10\npatch_size: [64, 64]\n")
     check_command(Command("evaluating", (*files, str(overlay)), {}))
     overlay.write_text("epoch: 10\n")
-    with pytest.raises(InputError, match=r"overlay.yaml: 'epoch' is no id of the configs before it"):
+    with pytest.raises(InputError, match=r"overlay.yaml: 'epoch' is not an id of the configs before it"):
         check_command(Command("evaluating", (*files, str(overlay)), {}))

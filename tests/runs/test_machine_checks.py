@@ -12,7 +12,7 @@ import pytest
 from support.bundle_runs import BUNDLE
 
 from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.doctor.checks import examine
+from monai_brainseg.doctor.examination import examine
 from monai_brainseg.findings import ERROR
 from monai_brainseg.runs import machine_checks
 from monai_brainseg.runs.machine_checks import (
@@ -34,7 +34,7 @@ def test_machine_with_room_has_nothing_to_say(tmp_path: Path) -> None:
 
 def test_slices_that_the_device_has_no_memory_for_are_an_error_that_names_a_fitting_number() -> None:
     errors = [advice for advice in check_memory(Load(1, 1, 1e6 * GIB, 0.0)) if advice.level == ERROR]
-    assert [advice.what.split(" and ")[0] for advice in errors] == ["the training slices take 1000000.0 GiB"]
+    assert [advice.what.split(", but ")[0] for advice in errors] == ["the training slices take 1000000.0 GiB"]
     assert "give --slice_memory " in errors[0].remedy
 
 

@@ -28,10 +28,10 @@ def test_program_over_its_time_gets_sigterm_and_its_end_is_waited_for(tmp_path: 
 
 def test_a_folder_is_held_until_the_last_program_that_was_started_in_it_ends(tmp_path: Path) -> None:
     with hold_folder(tmp_path) as lock:
-        with pytest.raises(InputError, match="another command is at work in it"), hold_folder(tmp_path):
+        with pytest.raises(InputError, match="is in use by another command"), hold_folder(tmp_path):
             pass
         left = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,))
-    with pytest.raises(InputError, match="another command is at work in it"), hold_folder(tmp_path):
+    with pytest.raises(InputError, match="is in use by another command"), hold_folder(tmp_path):
         pass
     left.communicate(b"\n")
     with hold_folder(tmp_path):

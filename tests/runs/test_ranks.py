@@ -9,7 +9,7 @@ import pytest
 from torch.distributed import TCPStore
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.runs.ranks import check_shares, claim_last_word, read_share, say_last_word
+from monai_brainseg.runs.ranks import check_shares, claim_final_message, read_share, write_final_message
 
 
 @pytest.mark.parametrize(
@@ -56,21 +56,21 @@ def test_overlay_without_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_first_process_that_asks_has_the_last_word_once_in_each_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert claim_last_word()
-    assert claim_last_word(), "a process alone always has it"
+    assert claim_final_message()
+    assert claim_final_message(), "a process alone always has it"
     store = TCPStore("localhost", 0, is_master=True)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", str(store.port))
-    assert [claim_last_word() for _ in range(3)] == [True, False, False]
+    assert [claim_final_message() for _ in range(3)] == [True, False, False]
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert [claim_last_word() for _ in range(2)] == [True, False]
+    assert [claim_final_message() for _ in range(2)] == [True, False]
 
 
 def test_last_word_is_a_line_and_in_the_file_that_torchrun_reads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
-    say_last_word("training: too few patients")
+    write_final_message("training: too few patients")
     assert capfd.readouterr().err == "training: too few patients\n"
     assert json.loads((tmp_path / "error.json").read_text())["message"]["message"] == "training: too few patients"

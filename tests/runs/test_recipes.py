@@ -51,7 +51,7 @@ def test_recipe_is_laid_over_those_that_it_is_based_on_each_once(tmp_path: Path)
 def test_recipe_without_the_one_that_it_is_based_on_is_refused(tmp_path: Path) -> None:
     train, recipe = str(BUNDLE / "configs/train.yaml"), "configs/recipes/unet_dice_iou.yaml"
     check_command(Command("training", (train, "configs/recipes/unet.yaml", recipe), {}))
-    with pytest.raises(InputError, match=r"iou.yaml: lies over unet.yaml; name that before it in --config"):
+    with pytest.raises(InputError, match=r"iou.yaml: is based on unet.yaml; name that before it in --config"):
         check_command(Command("training", (train, recipe), {}))
     (tmp_path / "lost.yaml").write_text("based_on: [nowhere]")
     with pytest.raises(InputError, match="^nowhere: no such recipe"):
@@ -62,7 +62,7 @@ def test_scaling_of_images_is_shared_and_what_training_alone_would_read_otherwis
     (tmp_path / "grey.yaml").write_text("normalizing: {_target_: Identityd, keys: image}")
     assert "normalizing" in read_recipe(str(tmp_path / "grey.yaml"), BUNDLE).evaluating
     (tmp_path / "wide.yaml").write_text("reading: []\npatch_size: [64, 64]")
-    with pytest.raises(InputError, match="wide.yaml: 'reading' changes how images are read in training alone"):
+    with pytest.raises(InputError, match="wide.yaml: 'reading' changes how images are read in training only"):
         read_recipe(str(tmp_path / "wide.yaml"), BUNDLE)
 
 
@@ -79,7 +79,8 @@ def test_weights_of_a_recipe_are_the_bundles_for_best_alone(name: str, tmp_path:
         assert read_trained(name, None, []).bundle.name == "brainseg_unet"
         return
     with pytest.raises(
-        InputError, match=f"^recipe {name}: its weights are not the bundle's; name them by --checkpoint$"
+        InputError,
+        match=f"^recipe {name}: the bundle's weights are not of this recipe; name weights with --checkpoint$",
     ):
         read_trained(name, None, [])
 
@@ -94,7 +95,9 @@ def test_recipes_are_laid_over_their_own_bundle_from_any_folder(
     if name == "best":
         assert read_recipe(name, "other").bundle.name == "other"
         return
-    with pytest.raises(InputError, match=f"^--bundle other: recipe {name} is laid over brainseg_unet; leave it out"):
+    with pytest.raises(
+        InputError, match=f"^--bundle other: recipe {name} is an overlay on brainseg_unet; leave it out"
+    ):
         read_recipe(name, "other")
 
 
@@ -113,5 +116,23 @@ def test_without_a_folder_of_recipes_a_line_says_where_they_are(
     with pytest.raises(InputError) as raised:
         read_recipe("unet")
     assert str(raised.value) == (
-        "unet: no such recipe; recipes with a name are in the repository's configs; name the path of a YAML file"
+        "unet: no such recipe; named recipes are in the repository's configs; name the path of a YAML file"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("based_on: [a]", "is based on a, which is based on it"),
+        ("based_on: [b]", "is based on a, which is based on it"),
+        ("based_on: 3", "must be a list of names"),
+        ("based_on: unet", "must be a list of names"),
+        ("based_on:", "must be a list of names"),
+        ("based_on: [{x: 1}]", "must be a list of names"),
+    ],
+)
+def test_what_a_recipe_is_based_on_is_a_list_of_others(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(content)
+    (tmp_path / "b.yaml").write_text("based_on: [a]")
+    with pytest.raises(InputError, match=said):
+        recipes.read_recipe(str(tmp_path / "a.yaml"))

@@ -48,7 +48,7 @@ def test_recorded_precision_wins_with_a_warning_where_it_is_emulated(
         assert resume_precision("auto", device, str(tmp_path), True) == recorded
     (message,) = caplog.messages
     assert message.startswith(f"precision: {str(recorded)[6:]} (as {tmp_path / 'last.pt'} was trained)")
-    assert ("emulates it, many times slower" in message) == warned
+    assert ("emulates it, which is many times slower" in message) == warned
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_recorded_precision_wins_with_a_warning_where_it_is_emulated(
     [
         (torch.float32, True, "--amp True: .*last.pt was trained in float32; leave --amp out"),
         (torch.bfloat16, False, "--amp False: .*last.pt was trained in bfloat16; leave --amp out"),
-        (torch.float16, "auto", "last.pt: was trained in float16, .* go on on a GPU"),
+        (torch.float16, "auto", "last.pt: was trained in float16, .* continue on a GPU"),
         (torch.float16, True, "last.pt: was trained in float16"),
     ],
 )

@@ -19,7 +19,6 @@ from support.bundle_runs import CONFIGS
         ("evaluating", "evaluate.yaml", "--prt test", "did you mean 'part'"),
         ("inferring", "inference.yaml", "--dataset_dir nowhere", "no such folder"),
         ("inferring", "inference.yaml", "--amp false", "--amp false: must be auto, True or False"),
-        ("inferring", "inference.yaml", "--operating_point high", "--operating_point high: must be balanced or recall"),
         ("evaluating", "evaluate.yaml", "--amp 1", "--amp 1: must be auto, True or False"),
         ("inferring", "inference.yaml", "--dataset_dir tests", "holds no .nii"),
     ],
@@ -39,14 +38,16 @@ def test_the_last_line_says_what_is_wrong_and_the_run_fails(
 
 
 @pytest.mark.slow
-def test_evaluate_yaml_alone_ends_in_one_line_that_shows_the_right_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [["evaluate.yaml"], ["evaluate.yaml", "inference.yaml"]])
+def test_evaluate_yaml_alone_or_first_ends_in_one_line_that_shows_the_right_command(names: list[str]) -> None:
     evaluate = CONFIGS / "evaluate.yaml"
-    command = [sys.executable, "-m", "monai.bundle", "run", "evaluating", "--config_file", str(evaluate)]
+    configs = str([str(CONFIGS / name) for name in names])
+    command = [sys.executable, "-m", "monai.bundle", "run", "evaluating", "--config_file", configs]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     files = f"['{CONFIGS / 'inference.yaml'}','{evaluate}']"
     assert done.stderr.strip().splitlines()[-1] == (
-        f'evaluating: {evaluate}: lies over inference.yaml; give --config_file "{files}"'
+        f'evaluating: {evaluate}: is an overlay on inference.yaml; give --config_file "{files}"'
     )
     assert "Traceback" not in done.stderr
 
@@ -56,15 +57,19 @@ EARLIER = {
     "first": """
 imports: [$import os, $import monai_brainseg.runs as runs, $import monai_brainseg.handlers as handlers]
 output_dir: out
-initialize: [$runs.start_run(@output_dir, datalist='x', fold=0)]
-training: [$print('trained')]
+initialize:
+- $runs.start_run(@output_dir, datalist='x', fold=0)
+training:
+- $print('trained')
 """,
     "second": """
 imports: [$import monai_brainseg.runs.starts as runs]
 output_dir: out
 reading: [{_target_: monai_brainseg.training.readers.ThreadedLoadImaged, keys: image}]
-initialize: [$runs.start_run(@output_dir, datalist='x', fold=0)]
-training: [$print('trained')]
+initialize:
+- $runs.start_run(@output_dir, datalist='x', fold=0)
+training:
+- $print('trained')
 """,
 }
 
@@ -77,5 +82,5 @@ def test_config_that_an_earlier_version_kept_with_a_run_is_refused_in_one_line(v
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     line = done.stderr.strip().splitlines()[-1]
-    assert line.startswith(f"training: {tmp_path / 'config.yaml'}: was written by an earlier version; train again by")
+    assert line.startswith(f"training: {tmp_path / 'config.yaml'}: was written by an earlier version; train again with")
     assert "Traceback" not in done.stderr

@@ -146,7 +146,7 @@ def test_points_of_patients_that_the_weights_had_seen_are_refused(tmp_path: Path
 @pytest.mark.parametrize("text", ["", "[", "[]", "3"])
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "summary.json").write_text(text)
-    with pytest.raises(InputError, match=r"summary\.json: (holds no operating points|is no JSON)"):
+    with pytest.raises(InputError, match=r"summary\.json: (holds no operating points|is not valid JSON)"):
         read_points(tmp_path / "summary.json")
     with pytest.raises(InputError, match=r"gone\.json: cannot be read"):
         read_points(tmp_path / "gone.json")

@@ -168,8 +168,8 @@ def _shift(affine: np.ndarray, by: float) -> np.ndarray:
 
 
 BAD_MASKS = {
-    "another size": (np.zeros((10, 12, 6), np.uint8), SLICES_AFFINE, "has 10x12x6 voxels where"),
-    "a fourth axis": (TRUTH[..., None].repeat(2, -1), SLICES_AFFINE, "has 12x10x6x2 voxels where"),
+    "another size": (np.zeros((10, 12, 6), np.uint8), SLICES_AFFINE, "has 10x12x6 voxels, but"),
+    "a fourth axis": (TRUTH[..., None].repeat(2, -1), SLICES_AFFINE, "has 12x10x6x2 voxels, but"),
     "another place": (TRUTH, _shift(SLICES_AFFINE, 2), "affine differs"),
     "another turn": (TRUTH, np.diag([1.0, 1, 1, 1]), "affine differs"),
     "a third label": (TRUTH * 2, SLICES_AFFINE, "holds the label 2"),

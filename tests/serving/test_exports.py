@@ -25,9 +25,9 @@ from support.fixed_bundles import (
 )
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.data.studies import find_own, read_images
+from monai_brainseg.data.case_voxels import find_own, read_images
 from monai_brainseg.prediction.inputs import find_studies
-from monai_brainseg.prediction.segmenting import load_bundle, load_network
+from monai_brainseg.prediction.segmenters import load_bundle, load_network
 from monai_brainseg.serving import onnx_files
 from monai_brainseg.training.networks import FCNResNet50
 
@@ -193,7 +193,7 @@ def test_zip_of_large_weights_is_refused_unless_they_are_listed_as_a_download(
     words = ["export", "--bundle", str(large), "--format", "bundle", "--output", str(tmp_path / "a.zip")]
     assert main(words) == 1
     error = capsys.readouterr().err
-    assert "MiB and the zoo takes 25; put it where it can be downloaded and list it in" in error
+    assert "MiB, but the zoo accepts at most 25; put it where it can be downloaded and list it in" in error
     assert error.count("\n") == 1
     (large / "large_files.yml").write_text("large_files: [{path: models/model.pt, url: 'https://example.org/a.pt'}]\n")
     assert main(words) == 0
@@ -207,13 +207,13 @@ def test_zip_of_large_weights_is_refused_unless_they_are_listed_as_a_download(
         (["{}", "--format", "onnx", "--output", "{}/a.onnx"], ": is a folder; name a file of weights"),
         (
             ["--bundle", "{}/empty", "--output", "{}/a.pt"],
-            "no weights there; train some by `run training`, or name a file of",
+            "no weights there; train them with `run training`, or name a file of",
         ),
-        (["--bundle", "nothing", "--format", "onnx", "--output", "{}/a.onnx"], "--bundle nothing: no bundle"),
-        (["--format", "torchscript", "--output", "{}/a.pt"], "is named .ts"),
+        (["--bundle", "nothing", "--format", "onnx", "--output", "{}/a.onnx"], "--bundle nothing: is not a bundle"),
+        (["--format", "torchscript", "--output", "{}/a.pt"], "must end in .ts"),
         (["--format", "bundle", "--output", "{}"], "is a folder"),
         (["{}/other.pt", "--format", "torchscript", "--output", "{}/a.ts"], "weights of another network"),
-        (["{}/other.pt", "--format", "onnx", "--output", "{}/other.pt"], "is the file itself"),
+        (["{}/other.pt", "--format", "onnx", "--output", "{}/other.pt"], "is the checkpoint itself"),
     ],
 )
 def test_mistakes_end_in_one_line_and_leave_no_file(

@@ -62,6 +62,18 @@ def weights(tmp_path: Path) -> Path:
     return file
 
 
+def test_bundles_of_one_app_whose_python_differs_are_refused(app: Path, weights: Path, tmp_path: Path) -> None:
+    install(app, [], weights)
+    other = shutil.copytree(CONFIGS.parent, tmp_path / "other", ignore=shutil.ignore_patterns("*.pt"))
+    assert install(app, [str(other)], weights) == ["other"]
+    with (other / "brainseg_unet_scripts" / "cases.py").open("a") as file:
+        file.write("# of another version\n")
+    with pytest.raises(InputError, match="brainseg_unet_scripts: differs from .*the server would run one of them for"):
+        install(app, [str(other)], weights, overwrite=True)
+    shutil.rmtree(app / "model" / "brainseg_unet")
+    assert install(app, [str(other)], weights, overwrite=True) == ["other"]
+
+
 def test_copy_serves_the_weights_given_and_trains_into_itself(
     app: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,8 +112,8 @@ def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
         "ckpt_dir: $@bundle_root + '/models'",
         "slices_per_volume: 64 # drawn from each volume in an epoch",
         "learning_rate: 0.0003",
-        "pretrained: false # begin with ImageNet's weights, where network_def has such an encoder",
-        "overwrite: true # a training that output_dir holds",
+        "pretrained: false # start with ImageNet's weights, if network_def has such an encoder",
+        "overwrite: true # True replaces a training in output_dir",
     ]
     assert yaml.safe_load(adapted).keys() == yaml.safe_load(text).keys()
 
@@ -132,7 +144,7 @@ def test_bundle_that_is_there_is_replaced_on_demand_only(app: Path, weights: Pat
 def test_copy_that_the_server_could_not_use_is_not_put_in(app: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pt"
     torch.save({"model": torch.nn.Conv2d(3, 2, 3).state_dict()}, other)
-    with pytest.raises(InputError, match=r"other\.pt: weights of another network"):
+    with pytest.raises(InputError, match=r"other\.pt: holds weights of another network"):
         install(app, ["brainseg_unet"], other)
     assert list((app / "model").iterdir()) == []
 
@@ -149,7 +161,7 @@ def test_bundle_of_its_own_folder_goes_by_that_name_with_its_own_weights(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--app", "tests"], "no MONAI Label bundle app"),
+        (["--app", "tests"], "is not a MONAI Label bundle app"),
         (["--checkpoint", "nowhere.pt"], "nowhere.pt: no weights there"),
         (["--checkpoint", "tests"], "tests: is a folder; name a file of weights"),
         (["--bundle", "nothing"], "nothing"),

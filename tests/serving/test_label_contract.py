@@ -58,7 +58,7 @@ def transforms(content: dict, name: str) -> list:
 
 def find(content: dict, target: str) -> dict:
     entries = transforms(content, "postprocessing") + transforms(content, "preprocessing")
-    return next(entry for entry in entries if isinstance(entry, dict) and entry["_target_"] == target)
+    return next(entry for entry in entries if isinstance(entry, dict) and entry["_target_"].endswith(target))
 
 
 def rename_key(content: dict, old: str, new: str) -> None:
@@ -67,7 +67,7 @@ def rename_key(content: dict, old: str, new: str) -> None:
 
 BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "renamed inference": (lambda b: (b / "configs/inference.yaml").rename(b / "configs/inference.yml"), "rename infer"),
-    "no training": (lambda b: (b / "configs/train.yaml").unlink(), "train.yaml: not there"),
+    "no training": (lambda b: (b / "configs/train.yaml").unlink(), "train.yaml: is missing"),
     "broken YAML": (lambda b: (b / "configs/train.yaml").write_text("a: [1"), "train.yaml: cannot be read"),
     "broken metadata": (
         lambda b: (b / "configs/metadata.json").write_text("{"),
@@ -90,7 +90,10 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
         "names no label",
     ),
     "no inferer": (edit("inference.yaml", lambda c: c.pop("inferer")), "has no 'inferer'"),
-    "other key": (edit("inference.yaml", lambda c: find(c, "LoadImaged").update(keys="volume")), "no LoadImaged"),
+    "other key": (
+        edit("inference.yaml", lambda c: find(c, "CaseLoadImaged").update(keys="volume")),
+        "no LoadImaged",
+    ),
     "Spacingd": (
         edit(
             "inference.yaml", lambda c: transforms(c, "preprocessing").append({"_target_": "Spacingd", "keys": "image"})
@@ -121,11 +124,11 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no data": (edit("train.yaml", lambda c: c["validate"]["dataset"].pop("data")), "'validate::dataset::data'"),
     "no run": (edit("train.yaml", lambda c: c.pop("run")), "has no 'run'"),
-    "handlers elsewhere": (edit("train.yaml", lambda c: c["train"].update(handlers="@others")), "no plain list"),
+    "handlers elsewhere": (edit("train.yaml", lambda c: c["train"].update(handlers="@others")), "not a plain list"),
     "trains elsewhere": (edit("train.yaml", lambda c: c.update(ckpt_dir="runs")), "brainseg label install"),
     "handlers by number": (
         edit("multi_gpu_train.yaml", lambda c: c.update({"train::handlers::0::_disabled_": True})),
-        "counts handlers",
+        "numbers the handlers",
     ),
     "detection in its name": (lambda b: b.rename(b.parent / "tumor_detection"), "makes it a detection task"),
     "space in its name": (lambda b: b.rename(b.parent / "a b"), "rename the folder"),
@@ -137,7 +140,7 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "state_dict as key": (
         lambda b: torch.save({"state_dict": {}}, b / "models/model.pt"),
-        "would serve random ones",
+        "would use random weights",
     ),
 }
 

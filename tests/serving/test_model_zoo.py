@@ -42,7 +42,7 @@ workflow.run()
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zip of the U-Net bundle with the weights that ship."""
+    """The zip of the U-Net bundle with its own weights."""
     file = tmp_path_factory.mktemp("zoo") / "brainseg_unet.zip"
     assert main(["export", "--format", "bundle", "--output", str(file)]) == 0
     return file
@@ -108,8 +108,8 @@ def edit_config(folder: Path, old: str, new: str) -> None:
 
 
 BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "license": (lambda folder: (folder / "LICENSE").unlink(), "LICENSE: not there"),
-    "weights": (lambda folder: (folder / "models/model.pt").unlink(), "model.pt: not there"),
+    "license": (lambda folder: (folder / "LICENSE").unlink(), "LICENSE: is missing"),
+    "weights": (lambda folder: (folder / "models/model.pt").unlink(), "model.pt: is missing"),
     "key": (lambda folder: edit_metadata(folder, lambda m: m.pop("authors")), "has no 'authors'"),
     "changelog": (
         lambda folder: edit_metadata(folder, lambda m: m.update(version="9.9.9")),
@@ -122,11 +122,11 @@ BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: edit_metadata(
             folder, lambda m: m["network_data_format"]["outputs"]["pred"].update(num_channels=3)
         ),
-        "the network is not what it says",
+        "the network does not match it",
     ),
     "other weights": (
         lambda folder: torch.save(torch.nn.Conv2d(3, 2, 3).state_dict(), folder / "models/model.pt"),
-        "cannot be made TorchScript",
+        "cannot be converted to TorchScript",
     ),
 }
 
@@ -149,5 +149,5 @@ def test_a_bundle_that_would_not_pass_is_not_written(tmp_path: Path, capsys: pyt
     (tmp_path / "mine" / "LICENSE").unlink()
     words = ["export", "--bundle", str(tmp_path / "mine"), "--format", "bundle", "--output", str(tmp_path / "m.zip")]
     assert main(words) == 1
-    assert f"{tmp_path / 'mine' / 'LICENSE'}: not there" in capsys.readouterr().err
+    assert f"{tmp_path / 'mine' / 'LICENSE'}: is missing" in capsys.readouterr().err
     assert not (tmp_path / "m.zip").exists()

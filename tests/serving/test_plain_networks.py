@@ -17,7 +17,7 @@ from support.bundle_runs import CONFIGS
 from support.fixed_bundles import BRIGHT, bright_state, make_bundle
 
 from monai_brainseg.doctor.bundle_checks import check_bundle, read_settings
-from monai_brainseg.doctor.checks import Examination, _estimate
+from monai_brainseg.doctor.examination import Examination, _estimate
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.machine_checks import Load
@@ -87,8 +87,8 @@ def test_network_that_is_more_than_a_network_is_not_made(
     advice = check_bundle(bundle)
     assert not mark.exists()
     assert "antigravity" not in sys.modules
-    assert any("network_def runs code" in one.what for one in advice), advice
-    assert found.facts == ["estimate: not made, the network is not all monai's, torch's or ours"]
+    assert any("network_def is not only a network" in one.what for one in advice), advice
+    assert found.facts == ["estimate: none, because the network is not only of monai, torch and this package"]
 
 
 @pytest.mark.parametrize("target", ["UNet", "monai.networks.nets.UNet", "monai.networks.nets.unet.UNet"])
@@ -97,9 +97,9 @@ def test_networks_with_plain_references_are_made(target: str) -> None:
     definition = read_network(config | {"two": 2})
     assert definition == UNET | {"_target_": target}
     assert isinstance(make_network(definition), monai.networks.nets.UNet)
-    with pytest.raises(InputError, match="'@two' is no id"):
+    with pytest.raises(InputError, match="'@two' is not an id"):
         read_network(config)
-    with pytest.raises(InputError, match="leads around"):
+    with pytest.raises(InputError, match="refers to itself"):
         read_network(config | {"two": "@two"})
 
 

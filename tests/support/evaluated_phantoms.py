@@ -1,13 +1,10 @@
-"""Evaluations of phantoms by the command line, of predictions as good as they are made, and their results."""
+"""Evaluations of phantoms by the command line, of predictions as good as they are made."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from support.html_pages import Page, read_page
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.splits import Item
@@ -31,9 +28,3 @@ def evaluate(data: Path, predictions: Path, output: Path, *options: str) -> int:
     """Run the command on a prepared folder and masks, and return its exit code."""
     arguments = ["--datalist", str(data), "--predictions", str(predictions), "--output", str(output)]
     return main(["evaluate", *arguments, *options])
-
-
-def read_results(output: Path) -> tuple[Page, str, dict[str, Any]]:
-    """Return the page, its text without markup, and the summary."""
-    page = read_page((output / "report.html").read_bytes())
-    return page, page.text, json.loads((output / "summary.json").read_text())

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -87,3 +90,9 @@ def read_chart(address: str) -> set[str]:
 
 def _decode(address: str) -> bytes:
     return base64.b64decode(address.partition(",")[2], validate=True)
+
+
+def read_results(output: Path) -> tuple[Page, str, dict[str, Any]]:
+    """Return the page, its text without markup, and the summary."""
+    page = read_page((output / "report.html").read_bytes())
+    return page, page.text, json.loads((output / "summary.json").read_text())

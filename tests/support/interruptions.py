@@ -1,11 +1,11 @@
 """Kill trainings at random moments and look what is left: resume never fails and ends with the same weights.
 
-    python tests/faults/interruptions.py PREPARED_FOLDER --kills 50 --minutes 10 --output interruptions.json
+    python tests/support/interruptions.py PREPARED_FOLDER --kills 50 --minutes 10 --output interruptions.json
 
 Trains the U-Net bundle, narrow and short, once undisturbed; then again and again, each time killed by SIGKILL, SIGTERM
 or SIGINT at a random moment between its start and its end (loading, an epoch, validation, a checkpoint being written)
 and resumed, until that many kills are done; whenever a training gets to its end, its weights are compared to the bit
-with the undisturbed ones, and the next one starts from nothing. Exit code 1 if anything was not as it should be.
+with the undisturbed ones, and the next one starts from the beginning. Exit code 1 if anything was not as it should be.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Record:
     """What happened.
 
     Attributes:
-        kills: by signal, and by whether there was anything to go on from.
+        kills: by signal, and by whether there was anything to resume.
         finished: trainings that came to their end after kills, and were compared.
         problems: what was not as it should be.
     """

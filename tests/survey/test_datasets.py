@@ -176,7 +176,7 @@ def test_names_that_are_markup_are_shown_as_they_are(tmp_path: Path, make_slices
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--layout", "odd"], "--layout odd: unknown; choose auto"),
+        (["--layout", "odd"], "--layout odd: is not a known layout; choose auto"),
         (["--tumor-labels", "0"], "0 is background"),
         (["--tumor-labels", "x"], "expected whole numbers"),
         (["--naming", "flair=*.nii"], "names no label"),

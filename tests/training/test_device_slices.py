@@ -99,7 +99,7 @@ def test_a_short_training_exchanges_more_and_says_where_not_all_have_their_turn(
     make_dataset(items, memory, epochs=1)
     ours = [record for record in caplog.records if record.name.startswith("monai_brainseg")]
     assert [record.getMessage().split(";")[0] for record in ours] == [
-        f"only {len(dataset.list_resident(1))} of 8 volumes have their turn in 1 epochs"
+        f"only {len(dataset.list_resident(1))} of 8 volumes are used in 1 epochs"
     ]
 
 

@@ -26,7 +26,7 @@ def score(data: Path, output: Path, **options: object) -> list[float]:
         return [float(row["mean"]) for row in csv.DictReader(file)]
 
 
-def test_three_labelled_studies_of_another_scanner_lift_the_shipped_weights(tmp_path: Path) -> None:
+def test_three_labelled_studies_of_another_scanner_lift_the_weights_of_the_bundle(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "studies", 11, seed=7, layout="nifti", style=STYLES["other"])
     prepare(tmp_path / "studies", tmp_path / "data", test_share=0.7, folds=2, say=lambda line: None)
     before = score(tmp_path / "data", tmp_path / "before")

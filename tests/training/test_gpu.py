@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.prediction.options import choose_device
-from monai_brainseg.prediction.segmenting import Segmenter, load_bundle
+from monai_brainseg.prediction.segmenters import Segmenter, load_bundle
 
 # With a number, as limits on a device's memory need it.
 DEVICE = torch.device(os.environ.get("BRAINSEG_TEST_DEVICE", "cuda:0"))

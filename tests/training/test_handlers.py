@@ -77,7 +77,7 @@ def test_a_training_is_not_replaced_unless_that_is_asked_for(prepared_phantoms: 
     (output / "last.pt").write_bytes(b"of hours")
     done = run("training", "train.yaml", prepared_phantoms, output, **QUICK)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith(f"{output}: holds a training; --resume True goes on with it, "
+    assert done.stderr.splitlines()[-1].endswith(f"{output}: already holds a training; --resume True continues it, "
         "another --output_dir keeps it, --overwrite True replaces it")  # fmt: skip
     assert [file.name for file in output.iterdir()] == ["last.pt"]
     assert (output / "last.pt").read_bytes() == b"of hours"
@@ -87,7 +87,7 @@ def test_a_training_is_not_replaced_unless_that_is_asked_for(prepared_phantoms: 
     assert yaml.safe_load((output / "config.yaml").read_text())["overwrite"] is False
     done = run("training", "train.yaml", prepared_phantoms, output, overwrite=True, resume=True, **QUICK)
     assert done.returncode == 1
-    assert "one goes on with a training, the other replaces it" in done.stderr.splitlines()[-1]
+    assert "one continues a training, the other replaces it" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_killed_rank_ends_the_run_in_seconds_with_a_line_and_resumes_to_the_bit_
         assert done.returncode != 0
         ours = [line for line in done.stderr.splitlines() if line.startswith(("training:", "stopped by"))]
         assert len(ours) == 1, done.stderr
-        assert "--resume True goes on" in ours[0]
+        assert "--resume True continues" in ours[0]
         assert torch.load(output / "last.pt", weights_only=True)["epoch"] == epoch - 1
         shutil.copytree(output, tmp_path / f"alone{rank}")
     done = run(dataset, output, resume=True)

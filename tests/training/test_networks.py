@@ -151,7 +151,7 @@ def test_published_weights_fill_all_but_heads_of_other_classes_which_are_reporte
     for name, value in network.state_dict().items():
         assert torch.equal(value, drawn[name] if name in left else wanted[name]), name
     said = "\n".join(caplog.messages)
-    assert "classifier of 21 classes was replaced by one of 2" in said
+    assert "classifier of 21 classes was replaced by an untrained one of 2" in said
     assert ("aux_classifier of 21 classes was replaced" if auxiliary else "its aux_classifier was left out") in said
 
 
@@ -172,11 +172,11 @@ def test_checkpoints_of_another_architecture_are_refused_by_name_and_shape(publi
     deeper = "backbone.layer3.6.conv1.weight"
     narrow = state | {third: torch.zeros(32, 32, 3, 3)}
     cases = [
-        (backbone, r"backbone.conv1.weight should be \(64, 3, 7, 7\) and is not there"),
-        (narrow, r"layer1.0.conv2.weight should be \(64, 64, 3, 3\) and is \(32, 32, 3, 3\) there"),
+        (backbone, r"backbone.conv1.weight should be \(64, 3, 7, 7\), but is missing"),
+        (narrow, r"layer1.0.conv2.weight should be \(64, 64, 3, 3\), but is \(32, 32, 3, 3\)"),
         (state | {deeper: torch.zeros(256, 1024, 1, 1)}, r"it has .*layer3.6.conv1.weight \(256, 1024, 1, 1\)"),
         ({"model": state, "seen": []}, "finetune.yaml"),
-        ([1, 2], "no state dict"),
+        ([1, 2], "not a state dict"),
     ]
     network = FCNResNet50()
     for content, said in cases:
@@ -186,12 +186,12 @@ def test_checkpoints_of_another_architecture_are_refused_by_name_and_shape(publi
         assert str(tmp_path / "other.pth") in str(raised.value)
         assert "\n" not in str(raised.value)
     (tmp_path / "other.pth").write_text("no weights")
-    with pytest.raises(InputError, match="is no file of weights"):
+    with pytest.raises(InputError, match="is not a file of weights"):
         load_published(network, tmp_path / "other.pth")
     damaged = bytearray(published.read_bytes())
     damaged[len(damaged) // 2] ^= 0xFF  # a bit of a weight, which torch does not notice
     (tmp_path / "other.pth").write_bytes(damaged)
-    with pytest.raises(InputError, match="other.pth: is no file of weights"):
+    with pytest.raises(InputError, match="other.pth: is not a file of weights"):
         load_published(network, tmp_path / "other.pth")
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     load_published(network, tmp_path / "old.pth")

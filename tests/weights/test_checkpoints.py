@@ -47,9 +47,11 @@ def test_what_holds_no_weights_is_refused_by_name(tmp_path: Path, content: objec
         file.write_bytes(content)
     else:
         torch.save(content, file)
-    with pytest.raises(InputError, match="model.pt: is no checkpoint of ours"):
+    with pytest.raises(InputError, match="model.pt: is not a checkpoint of brainseg"):
         read_checkpoint(file)
-    with pytest.raises(InputError, match="no weights there; train some by `run training`, or name a file of weights$"):
+    with pytest.raises(
+        InputError, match="no weights there; train them with `run training`, or name a file of weights$"
+    ):
         read_checkpoint(tmp_path / "nowhere.pt")
     with pytest.raises(InputError, match=f"^{tmp_path}: is a folder; name a file of weights"):
         read_checkpoint(tmp_path)

@@ -35,19 +35,17 @@ def list_cases(
         part: ``training``, ``test`` or ``all``.
         fold: only those of this fold; None for any.
         except_fold: only those of other folds.
-        sequences: which of the three files of an image stand for pre-contrast, FLAIR and post-contrast, by number; None
-            takes each for itself. An image of one file stays as it is.
+        sequences: which of the three files of an image are used as pre-contrast, FLAIR and post-contrast, by number;
+            None keeps each in its place. An image of one file stays as it is.
 
     Raises:
-        BundleError: the datalist is not there, or has no such part.
+        BundleError: the datalist is missing, or has no such part.
     """
     parts = ("training", "test") if part == "all" else (part,)
     try:
         items = [item for name in parts for item in load_decathlon_datalist(datalist, data_list_key=name)]
     except ValueError as error:
-        raise BundleError(
-            f"{datalist}: {' '.join(str(error).split())}; give --dataset_dir, or another --part"
-        ) from error
+        raise BundleError(datalist, " ".join(str(error).split()), "give --dataset_dir, or another --part") from error
     items = [item for item in items if fold is None or item.get("fold", fold) == fold]
     items = [item for item in items if except_fold is None or item.get("fold") != except_fold]
     return items if sequences is None else [{**item, "image": _choose(item["image"], sequences)} for item in items]
@@ -58,32 +56,29 @@ def _choose(files: str | Sequence[str], sequences: Sequence[int]) -> str | list[
 
 
 def find_cases(dataset_dir: str, datalist: str, part: str = "test") -> list[dict[str, Any]]:
-    """Return the images of a prepared folder's part, or, where there is no datalist, of each case in a folder.
+    """Return the images of a prepared folder's part, or, without a datalist, of each case in a folder.
 
     Args:
         dataset_dir: folder of ``CASE.nii`` or ``CASE_0000.nii`` (pre-contrast), ``_0001`` (FLAIR) and ``_0002``
             (post-contrast), ending in ``.nii`` or ``.nii.gz``.
-        datalist: file that ``brainseg prepare`` wrote, if it is there.
+        datalist: file that ``brainseg prepare`` wrote, if it exists.
         part: of the datalist.
 
     Returns:
-        items with ``image``, one file or three.
+        items with ``image``, a list of one file or three; none if there is nothing, which `check_cases` refuses, as
+        MONAI makes a config's data set also when it only checks the config.
 
     Raises:
-        BundleError: there is no such folder, it holds no case, or files of a case are missing or too many.
+        BundleError: files of a case are missing or too many, or the datalist has no such part.
     """
     if Path(datalist).is_file():
         return [{"image": item["image"]} for item in list_cases(datalist, part)]
     folder = Path(dataset_dir)
-    if not folder.is_dir():
-        raise BundleError(f"{dataset_dir}: no such folder; name one by --dataset_dir")
     names = sorted(file.name for file in folder.glob("[!.]*") if _ENDING.search(file.name))
-    if not names:
-        raise BundleError(f"{dataset_dir}: holds no .nii or .nii.gz file and no datalist.json")
     for case, count in Counter(_NUMBERED.sub("", name) for name in names if _NUMBERED.search(name)).items():
         if count not in (1, 3):
             found = f"{count} files; a case is _0000 (pre), _0001 (FLAIR) and _0002 (post), or one file"
-            raise BundleError(f"{folder / case}_000*.nii: {found}")
+            raise BundleError(f"{folder / case}_000*.nii", found)
     cases: dict[str, list[str]] = {}
     for name in names:
         cases.setdefault(_ENDING.sub("", name), []).append(name)
@@ -91,5 +86,17 @@ def find_cases(dataset_dir: str, datalist: str, part: str = "test") -> list[dict
 
 
 def _choose_files(names: Sequence[str]) -> Sequence[str]:
-    """Return the sequences of a case where there are such files, else the one file that bears its name."""
+    """Return the sequences of a case if there are such files, else the one file with its name."""
     return [name for name in names if _NUMBERED.search(name)] or names[:1]
+
+
+def check_cases(cases: Sequence[Any], dataset_dir: str) -> None:
+    """Refuse to segment nothing.
+
+    Raises:
+        BundleError: there is no such folder, or no case in it.
+    """
+    if not cases and not Path(dataset_dir).is_dir():
+        raise BundleError(dataset_dir, "no such folder", "name one with --dataset_dir")
+    if not cases:
+        raise BundleError(dataset_dir, "holds no .nii or .nii.gz file and no datalist.json with cases")

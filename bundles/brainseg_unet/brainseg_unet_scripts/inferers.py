@@ -12,7 +12,7 @@ from brainseg_unet_scripts.precision import Amp, select_precision
 
 
 class AutocastInferer(Inferer):
-    """Let another inferer run its network under autocast, whose answers come back in float32.
+    """Let another inferer run its network under autocast, and return its output in float32.
 
     So losses and the blending of windows stay exact. MONAI's engines autocast on CUDA only; this does on every device.
 
@@ -33,7 +33,7 @@ class AutocastInferer(Inferer):
         self.amp = amp
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Return ``network``'s answer to ``inputs``, or its answers where it gives several, in float32."""
+        """Return ``network``'s output for ``inputs``, or its outputs if there are several, in float32."""
         precision = select_precision(self.amp, inputs.device)
 
         def compute(*images: Any, **options: Any) -> Any:
@@ -45,7 +45,7 @@ class AutocastInferer(Inferer):
 
 
 class MirroringInferer(Inferer):
-    """Average what another inferer makes of a volume and of its mirror image: twice the work.
+    """Average another inferer's outputs for a volume and for its mirror image, which takes twice the time.
 
     Args:
         inferer: e.g. ``SliceInferer``.

@@ -13,16 +13,16 @@ from brainseg_unet_scripts.errors import BundleError
 
 
 class CaseReader(NibabelReader, threading.local):
-    """MONAI's NIfTI reader with a state for each thread, which names the file that it cannot read.
+    """MONAI's NIfTI reader with a state for each thread; its errors name the file.
 
-    MONAI 1.6.1's keeps the names of the files that it reads in itself, and so mixes them up where threads share it.
+    That of MONAI 1.6.1 keeps the names of the files that it reads, and mixes them up if threads share it.
     """
 
     def read(self, data: Any, **kwargs: Any) -> Any:
         """Open one file or a list of files.
 
         Raises:
-            BundleError: a file is not there, or its header cannot be read.
+            BundleError: a file is missing, or its header cannot be read.
         """
         files = data if isinstance(data, (list, tuple)) else (data,)
         images = [self._read_one(file, **kwargs) for file in files]
@@ -31,29 +31,29 @@ class CaseReader(NibabelReader, threading.local):
 
     def _read_one(self, file: Any, **kwargs: Any) -> Any:
         if not Path(file).is_file():
-            raise BundleError(f"{file}: no such file; prepare the data again, or take the case out")
+            raise BundleError(file, "no such file", "prepare the data again, or remove the case")
         try:
             return super().read(file, **kwargs)
         except Exception as error:  # nibabel raises a dozen kinds
-            raise BundleError(f"{file}: {_describe(error)}") from error
+            raise BundleError(file, _describe(error)) from error
 
     def _get_array_data(self, img: Any, filename: str) -> Any:
         try:
             return super()._get_array_data(img, filename)
         except Exception as error:
-            raise BundleError(f"{filename}: {_describe(error)}") from error
+            raise BundleError(filename, _describe(error)) from error
 
 
 def _describe(error: Exception) -> str:
     reason = " ".join(str(error).split())[:100]
-    return f"cannot be read ({reason}); write it again, or take the case out"
+    return f"cannot be read ({reason}); write it again, or remove the case"
 
 
 class CaseLoadImaged(LoadImaged):
     """MONAI's ``LoadImaged`` with ``CaseReader`` for NIfTI files; other formats are read as MONAI does.
 
-    The reader is registered, not given as ``reader``: then MONAI would try every other one where ours fails, and ITK
-    reads a NIfTI that is cut off as zeros.
+    The reader is registered, not given as ``reader``: then MONAI would try every other reader if this one fails, and
+    ITK reads a truncated NIfTI as zeros.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""``run.json`` in a folder of masks: which weights made them, and whom these had seen."""
+"""``run.json`` in a folder of masks: which weights made them, and the patients that these have seen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECORD = "run.json"
 
 
 def describe_weights(checkpoint: Path, seen: Sequence[str] | None) -> dict[str, Any]:
-    """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None where they do not carry it."""
+    """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None if they carry none."""
     return {"file": str(checkpoint), "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(), "seen": seen}
 
 
@@ -27,13 +27,12 @@ def list_weights(
 ) -> list[dict[str, Any]]:
     """Return the weights behind a folder of masks: these, and those of masks that are there already.
 
-    Without the earlier ones these would be taken for the only ones. Weights that no record describes are unknown:
-    their ``seen`` is None.
+    Otherwise these would count as the only ones. Weights without a record are unknown: their ``seen`` is None.
 
     Args:
         folder: of the masks.
         weights: of this run, as ``describe_weights`` returns them.
-        used: SHA-256 of the weights of each mask that is there; None where nothing but ``run.json`` can say.
+        used: SHA-256 of the weights of each mask that is there; None if only ``run.json`` can tell.
     """
     now = {each["sha256"] for each in weights}
     try:
@@ -49,7 +48,7 @@ def write_record(output_dir: str, weights: Mapping[str, Any], precision: torch.d
     """Write ``run.json``, whole or not at all; `brainseg evaluate` reads it.
 
     Args:
-        output_dir: folder of the masks, made if it is not there.
+        output_dir: folder of the masks, made if it is missing.
         weights: as ``describe_weights`` returns them.
         precision: in which the network computes.
     """

@@ -1,4 +1,4 @@
-"""The start of ``run inferring``: what is wrong is said in one line, and what is right is recorded."""
+"""The start of ``run inferring``: errors are reported in one line, and the run is recorded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from brainseg_unet_scripts.cases import check_cases
 from brainseg_unet_scripts.errors import BundleError
 from brainseg_unet_scripts.records import describe_weights, write_record
 from brainseg_unet_scripts.weights import check_weights, read_weights
@@ -19,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def explain_errors() -> None:
-    """Let this process end in one line where the cause is for the user to correct; others keep their traceback.
+    """Let this process end in one line if the user can correct the cause; other errors keep their traceback.
 
-    Does nothing where ``python -m monai.bundle`` is not the program, as in a notebook or a server.
+    Does nothing if ``python -m monai.bundle`` is not the program, as in a notebook or a server.
     """
     if "monai.bundle" in sys.orig_argv:
         sys.excepthook = _end
@@ -36,7 +37,7 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 
 def list_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it came of; MONAI wraps those of configs and of transforms."""
+    """Yield an error and its causes; MONAI wraps errors of configs and of transforms."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -44,20 +45,27 @@ def list_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def start_inference(
-    precision: torch.dtype, cases: Sequence[Any], checkpoint: str, network: torch.nn.Module, output_dir: str
+    precision: torch.dtype,
+    cases: Sequence[Any],
+    dataset_dir: str,
+    checkpoint: str,
+    network: torch.nn.Module,
+    output_dir: str,
 ) -> None:
-    """Check what was asked, and write the record of the masks to come.
+    """Check the command, and write the record of the coming masks.
 
     Args:
         precision: in which the network will compute.
-        cases: to be segmented.
+        cases: the cases to segment.
+        dataset_dir: the folder that was searched for them.
         checkpoint: file of weights.
-        network: that they are for.
+        network: the network that they are for.
         output_dir: folder of the masks.
 
     Raises:
-        BundleError: the weights are not there, cannot be read or are another network's.
+        BundleError: there are no cases, or the weights are missing, cannot be read or are another network's.
     """
+    check_cases(cases, dataset_dir)
     weights = read_weights(checkpoint)
     check_weights(weights["model"], network, checkpoint)
     write_record(output_dir, describe_weights(Path(checkpoint), weights["seen"]), precision)

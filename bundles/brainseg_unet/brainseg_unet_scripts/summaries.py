@@ -18,10 +18,10 @@ _FLAIR = 1  # channel of the image
 class DrawTumord(MapTransform):
     """Add ``picture`` to an output: the slice with most tumour, red over FLAIR, on the network's grid.
 
-    Put it before what brings ``pred`` back to the input's grid.
+    Use it before the transform that brings ``pred`` back to the input's grid.
 
     Args:
-        keys: of the network's answer ``[class, x, y, z]``; ``image`` ``[channel, x, y, z]`` lies beside it.
+        keys: of the network's answer ``[class, x, y, z]``; ``image`` ``[channel, x, y, z]`` must be there too.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

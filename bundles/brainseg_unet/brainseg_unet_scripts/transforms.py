@@ -1,6 +1,6 @@
-"""Dictionary transforms that MONAI lacks: of images before the network, and of its answers after it.
+"""Dictionary transforms that MONAI lacks: of images before the network, and of its outputs after it.
 
-Volumes are ``[channel, x, y, z]``; slices lie along z, the last axis.
+Volumes are ``[channel, x, y, z]``; slices are along z, the last axis.
 """
 
 from __future__ import annotations
@@ -50,14 +50,15 @@ class RequireFinited(TensorTransformd):
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the volume as it is."""
         if not bool(volume.isfinite().all()):
-            raise BundleError(f"{_name_file(volume)}: holds NaN or infinite voxels; repair it, or take the case out")
+            raise BundleError(_name_file(volume), "holds NaN or infinite voxels", "repair it, or remove the case")
         return volume
 
 
 class ScaleToTissued(TensorTransformd):
-    """Scale each channel so that the background is 0 and the median of the tissue 1, whatever unit the scanner used.
+    """Scale each channel so that the background is 0 and the median of the tissue 1, for any unit of the scanner.
 
-    MONAI's ``ScaleIntensityRangePercentiles`` clips and scales to 0 to 1; tissue is then what is not below the mean.
+    MONAI's ``ScaleIntensityRangePercentiles`` clips and scales to 0 to 1; tissue is then everything from the mean
+    upwards.
 
     Args:
         keys: of images.
@@ -82,7 +83,7 @@ class ScaleToTissued(TensorTransformd):
 class ScaleToGreyd(TensorTransformd):
     """Turn three sequences of 8 bits, as red, green and blue, into one grey channel from -1 to 1.
 
-    Grey is ``0.299 red + 0.587 green + 0.114 blue`` (ITU-R BT.601). One channel alone stands for all three.
+    Grey is ``0.299 red + 0.587 green + 0.114 blue`` (ITU-R BT.601). A single channel is used as all three.
     """
 
     def change(self, volume: torch.Tensor) -> torch.Tensor:
@@ -94,11 +95,11 @@ class ScaleToGreyd(TensorTransformd):
 class ResampleSlicesd(MapTransform, InvertibleTransform):
     """Resample within slices to square pixels of one size, never across slices; ``Invertd`` brings masks back.
 
-    MONAI's ``Spacingd`` trips over the key ``image_path`` that MONAI Label adds, and straightens sheared grids.
+    MONAI's ``Spacingd`` fails on the key ``image_path`` that MONAI Label adds, and straightens sheared grids.
 
     Args:
         keys: of MetaTensors.
-        pixel_size: in mm; where a file knows no spacing, its pixels count as 1 mm.
+        pixel_size: in mm; if a file has no spacing, its pixels count as 1 mm.
         allow_missing_keys: leave out keys that are not there.
 
     Example::
@@ -131,7 +132,7 @@ class ResampleSlicesd(MapTransform, InvertibleTransform):
 def find_grid(volume: MetaTensor, pixel_size: float) -> torch.Tensor:
     """Return the affine of a volume's space with pixels of one size within slices, ``[4, 4]`` float64.
 
-    Its first pixel begins where the volume's does, so that both cover the same ground.
+    Its first pixel begins where the volume's does, so that both cover the same region.
 
     Args:
         volume: ``[channel, x, y, z]`` with its affine.
@@ -143,21 +144,21 @@ def find_grid(volume: MetaTensor, pixel_size: float) -> torch.Tensor:
 
 
 class ExpandSequencesd(TensorTransformd):
-    """Let a single sequence, FLAIR, stand in for all three: ``[1 or 3, x, y, z]`` to ``[3, x, y, z]``, without a copy.
+    """Use a single sequence, FLAIR, as all three: ``[1 or 3, x, y, z]`` to ``[3, x, y, z]``, without a copy.
 
     Raises:
-        BundleError: a file holds another number of sequences; names it.
+        BundleError: a file holds another number of sequences.
     """
 
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return three channels."""
         if len(volume) not in (1, 3):
-            raise BundleError(f"{_name_file(volume)}: holds {len(volume)} sequences; a case has 1, FLAIR, or 3")
+            raise BundleError(_name_file(volume), f"holds {len(volume)} sequences", "a case has 1, FLAIR, or 3")
         return volume.expand(3, -1, -1, -1)
 
 
 class TumorProbabilityd(TensorTransformd):
-    """Turn the network's two answers, background and tumour, into the probability of tumour (softmax)."""
+    """Turn the network's two outputs, background and tumour, into the probability of tumour (softmax)."""
 
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return ``[1, x, y, z]`` of ``[2, x, y, z]``."""
@@ -165,7 +166,7 @@ class TumorProbabilityd(TensorTransformd):
 
 
 class SmoothSlicesd(TensorTransformd):
-    """Weigh each slice 2:1:1 with those above and below; the first and last slices stand in for what lies beyond."""
+    """Weigh each slice 2:1:1 with those above and below; beyond the first and last slices, these are repeated."""
 
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the smoothed volume, of the same shape."""
@@ -175,7 +176,7 @@ class SmoothSlicesd(TensorTransformd):
 
 
 class ApplyOperatingPointd(TensorTransformd):
-    """Turn probabilities into a mask by the threshold of an operating point.
+    """Turn probabilities into a mask with the threshold of an operating point.
 
     Args:
         keys: of probabilities.
@@ -196,7 +197,7 @@ class ApplyOperatingPointd(TensorTransformd):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if operating_point not in thresholds:
-            raise BundleError(f"--operating_point {operating_point}: must be {' or '.join(thresholds)}")
+            raise BundleError(f"--operating_point {operating_point}", f"must be {' or '.join(thresholds)}")
         self.threshold = thresholds[operating_point]
 
     def change(self, volume: torch.Tensor) -> torch.Tensor:
@@ -205,7 +206,7 @@ class ApplyOperatingPointd(TensorTransformd):
 
 
 class RemoveMinorComponentsd(TensorTransformd):
-    """Remove connected components of a mask that are small beside its largest one (neighbours share a face).
+    """Remove connected components of a mask that are small compared with its largest one (neighbours share a face).
 
     Args:
         keys: of masks.
@@ -221,7 +222,7 @@ class RemoveMinorComponentsd(TensorTransformd):
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the mask without them."""
         largest = int(self.keep_largest(volume.clone()).sum())  # of a copy, which MONAI changes in place
-        # What MONAI removes may hold as many voxels as it is told, so it is told half a voxel less.
+        # MONAI also removes components of exactly the given size, so half a voxel is subtracted.
         return RemoveSmallObjects(max(0, self.min_share * largest - 0.5), connectivity=1)(volume)
 
 

@@ -23,7 +23,7 @@ class VolumeWriter(NibabelWriter):
 class CaseSaveImaged(SaveImaged):
     """MONAI's ``SaveImaged``, which writes ``OUTPUT_DIR/CASE.nii.gz``.
 
-    MONAI's own name would be that of the first of a case's files, which two cases may share.
+    MONAI would name the mask after the first of a case's files, whose name two cases may share.
 
     Args:
         keys: of volumes ``[1, x, y, z]``.
@@ -39,7 +39,7 @@ class CaseSaveImaged(SaveImaged):
             output_postfix=postfix,
             output_ext=".nii.gz",
             output_dtype=dtype,
-            # Does nothing on the input's own grid; without it MONAI takes a short last axis for channels.
+            # Does nothing on the input's own grid; without it MONAI takes a short last axis as channels.
             resample=True,
             separate_folder=False,
             print_log=False,

@@ -24,11 +24,11 @@ from support.fixed_bundles import (
     save_weights,
 )
 
+from monai_brainseg.data.case_voxels import find_own
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.studies import find_own
 from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.segmenting import Segmenter, answer_once, load_bundle
+from monai_brainseg.prediction.segmenters import Segmenter, load_bundle, predict_unique_windows
 
 CPU = torch.device("cpu")
 ORIENTATIONS = [
@@ -240,7 +240,7 @@ def test_windows_of_one_value_are_asked_for_once_and_answered_alike() -> None:
         answer: torch.Tensor = network(batch)
         return answer
 
-    torch.testing.assert_close(answer_once(count, windows), network(windows))
+    torch.testing.assert_close(predict_unique_windows(count, windows), network(windows))
     assert asked == [6]
 
 
@@ -280,10 +280,10 @@ def test_out_of_memory_falls_back_to_smaller_batches_and_says_so(tmp_path: Path)
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "bundle", BRIGHT, bright_state())
     other = save_weights(tmp_path / "other.pt", torch.nn.Conv2d(3, 2, 3).state_dict())
-    with pytest.raises(InputError, match=r"other\.pt: weights of another network"):
+    with pytest.raises(InputError, match=r"other\.pt: holds weights of another network"):
         load_bundle(folder, [other], CPU, {})
     (tmp_path / "text.pt").write_text("weights")
-    with pytest.raises(InputError, match=r"text\.pt: is no checkpoint"):
+    with pytest.raises(InputError, match=r"text\.pt: is not a checkpoint"):
         load_bundle(folder, [tmp_path / "text.pt"], CPU, {})
 
 

@@ -1,4 +1,4 @@
-"""Any study in, a mask on its own grid out: what ``brainseg predict`` does."""
+"""Each study of those that were found becomes a mask on its own grid, with a preview and a record."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from brainseg_unet_scripts.precision import name_precision
 from tqdm import tqdm
 
+from monai_brainseg.data.case_voxels import find_own, read_images
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.studies import find_own, read_images
 from monai_brainseg.data.volumes import hash_images
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.confidence import measure_confidence, measure_entropy
@@ -49,7 +49,7 @@ def predict(
         found: the studies.
         output: folder to write to.
         options: how.
-        command: what started it, for the record.
+        command: the command, for the record.
         say: takes each line of what happens.
 
     Returns:
@@ -125,18 +125,18 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
 def _warn_of_seen(patient: str, digest: str, model: Model) -> Iterator[str]:
     item = {"patient": patient, "hash": digest}
     if any(find_seen([item], checkpoint["seen"] or ()) for checkpoint in model.checkpoints):
-        yield "the network was trained or chosen on this patient: its mask says nothing of other patients"
+        yield "the weights were trained or selected on this patient: its mask says nothing about other patients"
 
 
 def _is_done(case: Case, model: Model, output: Path) -> bool:
-    """Was a study segmented with the same settings, and no DICOM SEG left out for want of a library that is there?"""
+    """Was a study segmented with the same settings, and is no DICOM SEG missing that can be written now?"""
     if not is_done(output, case.patient, hash_settings(model.settings, case.image_files)):
         return False
     return not (can_write() and any(MISSING in line for line in read_record(output, case.patient)["warnings"]))
 
 
 def _describe(record: Mapping[str, Any]) -> list[str]:
-    """Return what is said of a study: the size of its tumour, and what makes its mask doubtful."""
+    """Return what is reported of a study: the size of its tumour, and what makes its mask doubtful."""
     size = f"{record['tumor_voxels']} voxels" if record["tumor_ml"] is None else f"{record['tumor_ml']:.1f} ml"
     return [f"{size} of tumour" if record["tumor_voxels"] else "no tumour found", *record["warnings"]]
 
@@ -144,10 +144,9 @@ def _describe(record: Mapping[str, Any]) -> list[str]:
 def _explain(case: Case, error: Exception) -> str:
     """Return in one line why a study failed."""
     if isinstance(error, InputError):
-        # Only `brainseg prepare` can be told to skip; here a bad study is left out anyway.
-        return str(error).replace(" (--skip-bad)", "")
+        return str(error)
     file = case.images["flair"][0]
     if isinstance(error, MemoryError):
         return f"{file}: does not fit into memory; close other programs, or use a larger machine"
     reason = " ".join(str(error).split())[:160]
-    return f"{file}: cannot be segmented ({type(error).__name__}: {reason}); look whether it opens in a viewer"
+    return f"{file}: cannot be segmented ({type(error).__name__}: {reason}); check whether it opens in a viewer"

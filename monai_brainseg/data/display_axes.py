@@ -12,7 +12,7 @@ def turn_to_screen(volume: Volume, *arrays: np.ndarray) -> list[np.ndarray]:
     """Return arrays on a volume's grid as ``[column, row, slice]`` of the screen, slices upwards.
 
     Args:
-        volume: whose affine tells where its axes lead.
+        volume: its affine gives the directions of its axes.
         arrays: ``[x, y, z]``, of its shape.
     """
     turn = find_turn(volume)
@@ -31,12 +31,12 @@ def measure_aspect(volume: Volume) -> float:
 
 
 def find_fullest(mask: np.ndarray) -> int:
-    """Return the slice of ``[column, row, slice]`` with most of a mask; the middle one where it is empty."""
+    """Return the slice of ``[column, row, slice]`` with most of a mask; the middle one if it is empty."""
     areas = mask.sum(axis=(0, 1))
     return int(areas.argmax()) if areas.any() else len(areas) // 2
 
 
 def find_turn(volume: Volume) -> np.ndarray:
-    """Return how a volume's axes are to be turned, as nibabel's ``apply_orientation`` takes it."""
+    """Return how to turn a volume's axes, in the form that nibabel's ``apply_orientation`` takes."""
     found = nib.orientations.io_orientation(volume.affine)
     return np.asarray(nib.orientations.ornt_transform(found, nib.orientations.axcodes2ornt("LPS")))

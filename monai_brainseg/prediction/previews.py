@@ -1,4 +1,4 @@
-"""A look at a mask: slices of FLAIR side by side with the mask's outline."""
+"""A preview of a mask: slices of FLAIR side by side with the mask's outline."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 
-from monai_brainseg.data.screens import measure_aspect, turn_to_screen
+from monai_brainseg.data.display_axes import measure_aspect, turn_to_screen
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.reporting.slice_pictures import Slice, draw_slices
 
@@ -15,7 +15,7 @@ _LONGEST = 256  # pixels of a slice's longer side
 
 
 def draw_montage(flair: Volume, mask: np.ndarray) -> bytes:
-    """Return twelve slices at most, evenly spread over those with tumour, or over all where there is none.
+    """Return twelve slices at most, evenly spread over those with tumour, or over all slices if there is none.
 
     Args:
         flair: the volume.

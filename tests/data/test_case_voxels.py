@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from monai_brainseg.data.case_voxels import examine_case, read_images, read_label
 from monai_brainseg.data.cases import Case
 from monai_brainseg.data.layouts import find_cases
-from monai_brainseg.data.studies import examine_case, read_images, read_label
 from monai_brainseg.errors import InputError
 
 
@@ -21,8 +21,8 @@ from monai_brainseg.errors import InputError
     [
         ("unknown", 1.0, 2048, None),
         ("mm", 0.5, 2048, None),
-        ("mm", 1.0, 2048, "1 x 1 x 1 mm, 2048 mm across"),
-        ("unknown", 40.0, 512, "40 x 40 x 40, 2.048e+04 across"),
+        ("mm", 1.0, 2048, "1 x 1 x 1 mm and is 2048 mm across"),
+        ("unknown", 40.0, 512, "40 x 40 x 40 and is 2.048e+04 across"),
     ],
 )
 def test_wide_image_is_refused_only_where_its_millimetres_are_known(

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from monai_brainseg.data.screens import find_fullest, measure_aspect, turn_to_screen
+from monai_brainseg.data.display_axes import find_fullest, measure_aspect, turn_to_screen
 from monai_brainseg.data.splits import Item
 from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
@@ -49,7 +49,7 @@ def choose_examples(ranked: Sequence[Each]) -> dict[str, list[Each]]:
 
 
 def draw_overlay(item: Item, predictions: Path) -> Overlay:
-    """Draw a patient whose truth and prediction were read before; what is wrong with the images is said, not raised."""
+    """Draw a patient whose truth and prediction were read before; a problem of the images is reported, not raised."""
     image_file = Path(item["image"][1 if len(item["image"]) > 1 else 0])
     truth = read_nifti(Path(item["label"]))
     try:
@@ -66,7 +66,7 @@ def draw_overlay(item: Item, predictions: Path) -> Overlay:
 def _draw_figures(flair: Volume, truth: Volume, mask: Path, probability: Path) -> Iterable[tuple[str, str]]:
     missing = not mask.exists()
     masks = [truth.voxels == 1, np.zeros(truth.voxels.shape, bool) if missing else read_nifti(mask).voxels == 1]
-    # The grid of the masks is the one that was checked; some images know less of theirs.
+    # The grid of the masks is the one that was checked; some images do not give theirs.
     image, true, predicted = turn_to_screen(truth, flair.voxels, *masks)
     aspect, count = measure_aspect(truth), image.shape[2]
     shown, wrong = find_fullest(true if true.any() else predicted), find_fullest(true ^ predicted)

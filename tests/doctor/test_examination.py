@@ -19,7 +19,7 @@ from support.bundle_runs import BUNDLE
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.doctor.bundle_checks import check_bundle, check_overlays
-from monai_brainseg.doctor.checks import examine
+from monai_brainseg.doctor.examination import examine
 from monai_brainseg.findings import ERROR, NOTE
 
 
@@ -95,18 +95,18 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no apps": (lambda b: change_metadata(b, supported_apps=None), "'supported_apps'"),
     "id of the model zoo": (
         lambda b: edit(b / "configs/inference.yaml", "\ndevice:", "\ndevise:"),
-        "has no 'device'; add it: the zoo asks",
+        "has no 'device'; add it: the zoo requires",
     ),
     "no packages": (lambda b: change_metadata(b, required_packages_version=None), "'required_packages_version'"),
     "package not there": (
         lambda b: change_metadata(b, required_packages_version={"no-such-package-here": "1.0"}),
         "no-such-package-here 1.0 is not installed",
     ),
-    "no version": (lambda b: change_metadata(b, numpy_version="new"), "'new' is no version"),
-    "metadata is text": (lambda b: (b / "configs/metadata.json").write_text("{"), "is no metadata"),
+    "no version": (lambda b: change_metadata(b, numpy_version="new"), "'new' is not a version"),
+    "metadata is text": (lambda b: (b / "configs/metadata.json").write_text("{"), "is not valid metadata"),
     "no evaluator": (
         lambda b: edit(b / "configs/inference.yaml", "\nevaluator:", "\nevaluater:"),
-        "MONAI asks for 'evaluator'",
+        "MONAI needs 'evaluator'",
     ),
     "wrong reference": (
         lambda b: edit(b / "configs/train.yaml", "transform: '@train::preprocessing'", "transform: '@reading'"),
@@ -146,14 +146,14 @@ def test_overlay_with_an_id_that_the_bundle_lacks_is_an_error(
     (copy / "configs/multi_gpu_train.yaml").write_text(overlay)
     assert main(["doctor", "--bundle", str(copy)]) == 1
     said = capsys.readouterr()
-    assert "multi_gpu_train.yaml: 'slices_per_volume' is no id of" in said.out
+    assert "multi_gpu_train.yaml: 'slices_per_volume' is not an id of" in said.out
     assert "did you mean 'slices_of_volume'" in said.out
     assert said.err.count("\n") == 1
 
 
 def test_bundle_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--bundle", "nowhere"]) == 1
-    assert "nowhere: no bundle" in capsys.readouterr().err
+    assert "nowhere: is not a bundle" in capsys.readouterr().err
 
 
 def test_data_is_compared_with_its_datalist(prepared_phantoms: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_data_is_compared_with_its_datalist(prepared_phantoms: Path, tmp_path: P
     assert any(one.level == ERROR and str(label) in str(one) and "3x3x3" in one.what for one in found)
     assert any("stray.nii.gz" in str(one) for one in found)
     label.unlink()
-    assert any(one.level == ERROR and "is gone" in str(one) for one in examine(str(BUNDLE), data).findings)
+    assert any(one.level == ERROR and "is missing" in str(one) for one in examine(str(BUNDLE), data).findings)
 
 
 def test_code_of_a_bundle_is_not_run(copy: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_code_of_a_bundle_is_not_run(copy: Path, tmp_path: Path) -> None:
     content["handlers"].append({"_target_": "$().__class__.__base__"})
     (copy / "configs/inference.yaml").write_text(yaml.safe_dump(content))
     found = examine(str(copy))
-    assert any("network_def runs code" in advice.what for advice in found.findings)
+    assert any("network_def is not only a network" in advice.what for advice in found.findings)
     assert not mark.exists()
 
 

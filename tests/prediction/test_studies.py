@@ -80,8 +80,8 @@ def test_a_study_that_the_network_has_seen_is_told(
     source = save_flair(draw_phantom(), tmp_path / "scan.nii.gz")
     seen = save_weights(tmp_path / "seen.pt", bright_state(), (f"images:{hash_images([read_nifti(source)])}",))
     assert not predict(source)["cases"][0]["warnings"]
-    assert "trained or chosen on this patient" in predict(source, "--checkpoint", seen)["cases"][0]["warnings"][0]
-    assert "scan: the network was trained" in "".join(capsys.readouterr())
+    assert "trained or selected on this patient" in predict(source, "--checkpoint", seen)["cases"][0]["warnings"][0]
+    assert "scan: the weights were trained" in "".join(capsys.readouterr())
 
 
 def test_a_second_run_does_what_is_missing(

@@ -21,21 +21,21 @@ from monai_brainseg.errors import InputError
 _Work = TypeVar("_Work")
 _Result = TypeVar("_Result")
 
-# Decoding and zlib leave Python's lock, so threads will do; more than two mostly wait for the disk.
+# Decoding and zlib leave Python's lock, so threads are enough; more than two mostly wait for the disk.
 _THREADS = 2
-# MONAI takes any string of a datalist that names a path beside it for that path.
+# MONAI takes any string of a datalist for a path if a file or folder beside the datalist has that name.
 _RESERVED = {"imagestr", "imagests", "labelstr", "labelsts", "dataset.json", "datalist.json"}
-_SPACINGS, _EXTENT = (0.02, 50.0), 2000.0  # in mm, from a microscope's to a whole body's
-_OTHER_GRID = "all files of a case must share one grid: resample them, or leave the patient out (--skip-bad)"
+_SPACINGS, _EXTENT = (0.02, 50.0), 2000.0  # in mm, from a microscope to a whole body
+_OTHER_GRID = "all files of a case must share one grid: resample them"
 
 
 @dataclass(frozen=True)
 class Study:
-    """What the voxels of a case say.
+    """What the voxels of a case show.
 
     Attributes:
         case: the case.
-        sequences: those it has of its own, in the order of ``SEQUENCES``.
+        sequences: those that are its own, in the order of ``SEQUENCES``.
         hash: of these, see ``volumes.hash_images``.
         spacing_known: whether its files are in millimetres.
         tumor_voxels: size of its tumour in voxels.
@@ -55,13 +55,13 @@ def examine_each(
 ) -> Generator[tuple[Case, _Result | InputError], None, None]:
     """Yield each case with what ``examine`` makes of it, or with the error that says why it cannot be used.
 
-    Who stops early closes it (``contextlib.closing``), or the threads go on with the cases that are left.
+    A caller that stops early must close it (``contextlib.closing``), or the threads continue with the other cases.
     """
 
     def attempt(case: Case) -> _Result | InputError:
         try:
             if case.patient.lower() in _RESERVED:
-                raise InputError(case.label[0], f"no patient can be called {case.patient}", "rename the files")
+                raise InputError(case.label[0], f"a patient cannot be called {case.patient}", "rename the files")
             return examine(case)
         except InputError as error:
             return error
@@ -71,7 +71,7 @@ def examine_each(
 
 
 def do_each(work: Callable[[_Work], _Result], items: Sequence[_Work], title: str) -> Generator[_Result, None, None]:
-    """Yield the results in order under a progress bar; at an error, what has not begun is dropped."""
+    """Yield the results in order under a progress bar; after an error, what has not started is dropped."""
     pool = ThreadPoolExecutor(_THREADS)
     try:
         yield from tqdm(pool.map(work, items), title, len(items), disable=None, unit="case")
@@ -80,7 +80,7 @@ def do_each(work: Callable[[_Work], _Result], items: Sequence[_Work], title: str
 
 
 def examine_case(case: Case, tumor_labels: Collection[int] = ()) -> Study:
-    """Read a case and check all that can be wrong with it.
+    """Read a case and check everything that can be wrong with it.
 
     Raises:
         InputError: as ``read_images`` and ``read_label``.
@@ -108,7 +108,7 @@ def read_images(case: Case) -> dict[str, Volume]:
     """Read the sequences that a case has, in the order of ``SEQUENCES``; grey slices are FLAIR.
 
     Raises:
-        InputError: a file is unreadable, holds voxels that are no numbers, or lies on another grid than FLAIR.
+        InputError: a file is unreadable, holds voxels that are not numbers, or is on another grid than FLAIR.
     """
     read: dict[tuple[Path, ...], Volume] = {}
     for files in case.images.values():
@@ -124,9 +124,9 @@ def read_images(case: Case) -> dict[str, Volume]:
         _check_grid(file, volume, images["flair"], case.images["flair"][0])
         _check_spacing(file, volume)
         if not np.isfinite(volume.voxels).all():
-            raise InputError(file, "has voxels that are NaN or infinite", "mend them or leave it out (--skip-bad)")
+            raise InputError(file, "has voxels that are NaN or infinite", "repair it or leave it out (--skip-bad)")
         if np.abs(volume.voxels).max() > np.finfo(np.float32).max:
-            raise InputError(file, "has voxels too large for float32", "scale them or leave it out (--skip-bad)")
+            raise InputError(file, "has voxels too large for float32", "scale it or leave it out (--skip-bad)")
     return images
 
 
@@ -139,14 +139,14 @@ def read_label(case: Case, image: Volume, tumor_labels: Collection[int] = ()) ->
         tumor_labels: the values that are tumour; every one above 0 if empty.
 
     Raises:
-        InputError: the mask is unreadable, has fractional or negative values, or lies on another grid.
+        InputError: the mask is unreadable, has fractional or negative values, or is on another grid.
     """
     label, file = _squeeze(_read_files(case.label)), case.label[0]
     _check_grid(file, label, image, case.images["flair"][0])
     values = np.unique(label.voxels)
     if not np.isfinite(values).all() or (values < 0).any() or (values % 1 != 0).any():
         odd = next(value for value in values if not (value >= 0 and value % 1 == 0))
-        raise InputError(file, f"has the label {odd:g}", "labels are whole numbers from 0, export the mask again")
+        raise InputError(file, f"has the label {odd:g}", "labels are whole numbers from 0: export the mask again")
     tumor = np.isin(label.voxels, list(tumor_labels)) if tumor_labels else label.voxels > 0
     return Volume(tumor.astype(np.uint8), image.affine, image.spacing_known)
 
@@ -180,9 +180,9 @@ def _take(case: Case, sequence: str, volume: Volume) -> Volume:
 
 
 def _check_spacing(file: Path, volume: Volume) -> None:
-    """Refuse what no scanner makes; brought to the network's pixels, it would fill the memory or vanish.
+    """Refuse sizes that no scanner makes: resampled, such a volume would fill the memory or vanish.
 
-    Where no spacing is known a pixel counts as 1, so an image may be as wide as its pixels are many.
+    If the spacing is unknown, a pixel counts as 1, and the limit is on the number of pixels.
     """
     sizes = volume.spacing
     extent = float((sizes * volume.voxels.shape[:3]).max())
@@ -192,15 +192,15 @@ def _check_spacing(file: Path, volume: Volume) -> None:
         unit = " mm" if volume.spacing_known else ""
         raise InputError(
             file,
-            f"has a spacing of {spacing}{unit}, {extent:.4g}{unit} across",
-            "mend its header, or convert it again from the original images",
+            f"has a spacing of {spacing}{unit} and is {extent:.4g}{unit} across",
+            "correct its header, or convert it again from the original images",
         )
 
 
 def _check_grid(file: Path, volume: Volume, flair: Volume, flair_file: Path) -> None:
     shape, expected = volume.voxels.shape, flair.voxels.shape
     if shape != expected:
-        sizes = f"{'x'.join(map(str, shape))} where {flair_file.name} is {'x'.join(map(str, expected))}"
+        sizes = f"{'x'.join(map(str, shape))}, but {flair_file.name} is {'x'.join(map(str, expected))}"
         raise InputError(file, f"is {sizes}", _OTHER_GRID)
     if not np.allclose(volume.affine, flair.affine, rtol=0, atol=1e-3):
         raise InputError(file, f"its affine differs from that of {flair_file.name}", _OTHER_GRID)

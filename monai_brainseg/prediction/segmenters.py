@@ -1,4 +1,4 @@
-"""A bundle at work on volumes: the transforms, network and inferer of its ``inference.yaml``, as under MONAI Label."""
+"""A bundle applied to volumes: the transforms, network and inferer of its ``inference.yaml``, as under MONAI Label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
 from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.runs.commands import load_config
-from monai_brainseg.runs.recipes import lay_over
+from monai_brainseg.runs.recipes import merge_overlay
 from monai_brainseg.weights.checkpoints import check_checkpoint, read_checkpoint
 from monai_brainseg.weights.ensembles import MeanNetwork
 
@@ -35,7 +35,7 @@ class Segmentation:
     Attributes:
         mask: bool ``[x, y, z]``.
         probability: of tumour, float32, of the same shape.
-        notes: what had to be done otherwise, e.g. for want of memory.
+        notes: what had to be done differently, e.g. because there was too little memory.
     """
 
     mask: np.ndarray
@@ -44,7 +44,7 @@ class Segmentation:
 
 
 class MemoryReader(ImageReader):
-    """A reader for MONAI's ``LoadImage`` that gives a volume at hand, so that nothing is written to be read."""
+    """A reader for MONAI's ``LoadImage`` that returns a volume in memory, so that no file is needed."""
 
     volume: Volume | None = None
 
@@ -66,7 +66,7 @@ class MemoryReader(ImageReader):
 
 @dataclass
 class Segmenter:
-    """A bundle's components, ready.
+    """A bundle's components, loaded.
 
     Attributes:
         reader: what the preprocessing reads from.
@@ -118,7 +118,7 @@ class Segmenter:
         while True:
             try:
                 batch = torch.as_tensor(image)[None].to(self.device)
-                return self.inferer(batch, lambda windows: answer_once(self.network, windows))[0]
+                return self.inferer(batch, lambda windows: predict_unique_windows(self.network, windows))[0]
             except torch.cuda.OutOfMemoryError as error:
                 if self.windows.sw_batch_size <= 1:
                     raise InputError(
@@ -131,10 +131,10 @@ class Segmenter:
                 self.notes.append(f"the GPU ran out of memory: batches were cut to {self.windows.sw_batch_size} slices")
 
 
-def answer_once(network: Callable[[torch.Tensor], torch.Tensor], windows: torch.Tensor) -> torch.Tensor:
-    """Return a network's answer to windows ``[batch, channel, x, y]``, asking once for all that hold a single value.
+def predict_unique_windows(network: Callable[[torch.Tensor], torch.Tensor], windows: torch.Tensor) -> torch.Tensor:
+    """Return a network's output for windows ``[batch, channel, x, y]``; those of a single value are computed once.
 
-    Most are the air above the head; equal windows have equal answers, so that nothing changes but the time.
+    Most are the air above the head; equal windows have equal outputs, so only the time changes.
     """
     windows = torch.as_tensor(windows)
     flat = windows.flatten(2)
@@ -158,20 +158,20 @@ def load_bundle(
 ) -> Segmenter:
     """Load a bundle's components and its weights; of several the probabilities are averaged.
 
-    What the bundle's config names is run, as by MONAI: load those alone that you trust.
+    MONAI runs the code that a bundle's config names: load only bundles that you trust.
 
     Args:
         bundle: its folder.
         checkpoints: files of weights, at least one.
         device: where the network runs.
         overrides: ids of ``inference.yaml`` and values.
-        overlay: a recipe's ids and values, laid over the config before.
+        overlay: a recipe's ids and values, merged into the config before.
 
     Raises:
         InputError: weights are missing or another network's, or the bundle lacks an id.
     """
-    _hush_libraries()
-    parser = lay_over(load_config(bundle / _CONFIG), overlay or {})
+    _silence_libraries()
+    parser = merge_overlay(load_config(bundle / _CONFIG), overlay or {})
     needed = ("network_def", "preprocessing", "inferer", "postprocessing", *(name.split("::")[0] for name in overrides))
     for name in needed:
         if name not in parser:
@@ -190,8 +190,8 @@ def load_bundle(
     return Segmenter(reader, preprocessing, network, inferer, windows, postprocessing, device, precision)
 
 
-def _hush_libraries() -> None:
-    """Leave out what MONAI and skimage say of each other, and of readers of a GPU's that are not there."""
+def _silence_libraries() -> None:
+    """Hide warnings about skimage's arguments in MONAI, and about GPU readers that are not installed."""
     logging.getLogger("monai.data").setLevel(logging.ERROR)
     for message in ("Parameter `min_size` is deprecated", "NvImgCodecPydicomReader"):
         warnings.filterwarnings("ignore", message=message)
@@ -205,12 +205,12 @@ def load_network(
     Args:
         bundle: its folder.
         checkpoints: files of weights, at least one.
-        overlay: a recipe's ids and values, laid over the config before.
+        overlay: a recipe's ids and values, merged into the config before.
 
     Raises:
         InputError: weights are missing or another network's.
     """
-    parser = lay_over(load_config(bundle / _CONFIG), overlay or {})
+    parser = merge_overlay(load_config(bundle / _CONFIG), overlay or {})
     parser.update({"bundle_root": str(bundle)})
     with own_scripts(bundle):
         return _load_weights(parser.get_parsed_content("network_def"), checkpoints).eval()

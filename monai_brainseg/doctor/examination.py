@@ -22,8 +22,8 @@ class Examination:
     """What the doctor found.
 
     Attributes:
-        findings: what there is to say, the gravest first.
-        facts: lines on the machine, the data and what a training takes.
+        findings: all findings, the most serious first.
+        facts: lines about the machine, the data, and the time and memory of a training.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -41,7 +41,7 @@ def examine(bundle: str, dataset_dir: Path | None = None, output_dir: Path = Pat
     Raises:
         InputError: there is no such bundle.
     """
-    # MONAI takes seconds to load; a mistyped bundle is said before.
+    # MONAI takes seconds to load; a mistyped bundle is reported before.
     from monai_brainseg.runs.bundle_folders import find_bundle
 
     folder = find_bundle(bundle, "train.yaml", "inference.yaml")
@@ -66,7 +66,7 @@ def _find_overlays() -> Path:
 
 
 def _check_requirements() -> Iterator[Finding]:
-    """Yield what the package asks for and is not there in a version that it takes."""
+    """Yield required packages that are missing or have a wrong version."""
     from packaging.requirements import Requirement
 
     for text in _list_requirements():
@@ -79,11 +79,11 @@ def _check_requirements() -> Iterator[Finding]:
             yield Finding(ERROR, wanted.name, "is not installed", f"pip install '{wanted}'")
             continue
         if not wanted.specifier.contains(here, prereleases=True):
-            yield Finding(ERROR, wanted.name, f"is {here}, and {wanted.specifier} is needed", f"pip install '{wanted}'")
+            yield Finding(ERROR, wanted.name, f"is {here}, but {wanted.specifier} is needed", f"pip install '{wanted}'")
 
 
 def _list_requirements() -> list[str]:
-    """Return what the package asks for, which a source tree that is not installed says in ``setup.cfg``."""
+    """Return what the package requires; a source tree that is not installed lists it in ``setup.cfg``."""
     try:
         return requires(_PACKAGE) or []
     except PackageNotFoundError:
@@ -128,10 +128,10 @@ def _examine_data(found: Examination, bundle: Path, dataset_dir: Path) -> None:
 
 
 def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], load: Any) -> None:
-    """Add what a training takes, by one small step of the bundle's network, if that is networks and plain values."""
+    """Add the time and memory of a training, from one small step of the bundle's network, if that is safe to build."""
     from monai_brainseg.runs import machine_checks
     from monai_brainseg.runs.commands import load_config
-    from monai_brainseg.runs.memory import GIB
+    from monai_brainseg.runs.slice_sizes import GIB
     from monai_brainseg.runs.workloads import estimate_epoch, measure_workload
     from monai_brainseg.serving.plain_networks import make_network, read_network
 
@@ -139,12 +139,12 @@ def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], loa
     try:
         definition = read_network(load_config(train))
         if definition is None or "patch_size" not in settings:
-            found.facts.append("estimate: not made, the network is not all monai's, torch's or ours")
+            found.facts.append("estimate: none, because the network is not only of monai, torch and this package")
             return
         workload = measure_workload(make_network(definition), settings, int(definition.get("in_channels", 3)))
-    except Exception as error:  # whatever a network of somebody's raises
+    except Exception as error:  # any error of an unknown network
         reason = " ".join(str(error.__cause__ or error).split())[:120]
-        found.findings.append(Finding(ERROR, train, f"network_def cannot be trained ({reason})", "mend it"))
+        found.findings.append(Finding(ERROR, train, f"network_def cannot be trained ({reason})", "correct it"))
         return
     seconds = estimate_epoch(workload, load.training, settings)
     on_cpu = workload.device == "cpu"
@@ -153,7 +153,7 @@ def _estimate(found: Examination, bundle: Path, settings: Mapping[str, Any], loa
     gpu = "" if on_cpu else f", {(step + load.slices) / GIB:.1f} GiB on the GPU"
     found.facts.append(
         f"estimate: an epoch about {_say_time(seconds)} without validation ({workload.slices_per_second:.0f} slices a "
-        f"second in {workload.precision} on {workload.device}), {settings.get('epochs', '?')} epochs; peak of memory "
+        f"second in {workload.precision} on {workload.device}), {settings.get('epochs', '?')} epochs; peak memory "
         f"about {peak / GIB:.1f} GiB{gpu}"
     )
     found.findings += machine_checks.check_memory(load, workload.step_bytes if on_cpu else 0.0)
