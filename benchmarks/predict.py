@@ -66,7 +66,7 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
         return answer
 
     model.segmenter.network.forward = timed
-    case = join_sequences(**{role: files.get(role) for role in ("flair", "pre", "post")})  # type: ignore[arg-type]
+    case = join_sequences(files["flair"], files.get("pre"), files.get("post"))
     start_up = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as output:
         for _ in range(2):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from monai_brainseg.runs.commands import Command, load_config
 from monai_brainseg.runs.config_checks import check_command
 from monai_brainseg.runs.recipes import list_files
 from monai_brainseg.serving.label_contract import check_contract
-from monai_brainseg.serving.model_zoo import check_form
+from monai_brainseg.serving.model_zoo import check_form, read_metadata
 from monai_brainseg.serving.plain_networks import read_network
 
 # Files that make a config, and its kind as MONAI names it.
@@ -105,17 +104,13 @@ def _check_licence(bundle: Path) -> Iterator[Finding]:
 
 def _check_versions(file: Path) -> Iterator[Finding]:
     try:
-        metadata = json.loads(file.read_text(encoding="utf-8"))
-        packages = {**dict(metadata.get("required_packages_version") or {})}
-        others = dict(metadata.get("optional_packages_version") or {})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        if file.is_file():
-            yield Finding(ERROR, file, f"is not valid metadata ({' '.join(str(error).split())[:100]})", "correct it")
-        return
+        metadata = read_metadata(file)
+    except InputError:
+        return  # the check of the bundle's form reports it
     frameworks = {name: metadata[key] for key, name in _FRAMEWORKS.items() if key in metadata}
-    for name, wanted in {**frameworks, **packages}.items():
+    for name, wanted in {**frameworks, **metadata.get("required_packages_version", {})}.items():
         yield from check_version(name, str(wanted), str(file))
-    for name, wanted in others.items():
+    for name, wanted in metadata.get("optional_packages_version", {}).items():
         yield from (one for one in check_version(name, str(wanted), str(file)) if "not installed" not in one.what)
 
 

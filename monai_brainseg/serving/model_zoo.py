@@ -135,17 +135,33 @@ def _check_sizes(folder: Path) -> Iterator[Finding]:
             )
 
 
+def read_metadata(file: Path) -> dict[str, Any]:
+    """Return a bundle's metadata.
+
+    Raises:
+        InputError: the file cannot be read, or its changelog or its lists of packages are not tables.
+    """
+    try:
+        metadata: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")))
+        for name in {"changelog", "required_packages_version", "optional_packages_version"} & set(metadata):
+            metadata[name] = dict(metadata[name] or {})
+    except (OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(file, f"is not valid metadata ({reason})", "correct it") from error
+    return metadata
+
+
 def _check_metadata(file: Path) -> Iterator[Finding]:
     try:
-        metadata: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        changelog, number = dict(metadata.get("changelog") or {}), str(metadata.get("version"))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        yield Finding(ERROR, file, f"is not valid metadata ({' '.join(str(error).split())[:100]})", "correct it")
+        metadata = read_metadata(file)
+    except InputError as error:
+        yield Finding(ERROR, file, error.what, error.remedy)
         return
     for key in _KEYS:
         if key not in metadata:
             yield Finding(ERROR, file, f"has no '{key}', which the zoo requires", "add it")
-    if number not in changelog:
+    number = str(metadata.get("version"))
+    if number not in metadata.get("changelog", {}):
         yield Finding(ERROR, file, f"version {number} is not in its changelog", "describe it there")
 
 

@@ -5,6 +5,7 @@ Volumes are ``[channel, x, y, z]``; slices are along z, the last axis.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -35,9 +36,9 @@ class TensorTransformd(MapTransform):
             changed[key] = self.change(changed[key])
         return changed
 
+    @abstractmethod
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the changed tensor."""
-        raise NotImplementedError
 
 
 class RequireFinited(TensorTransformd):
