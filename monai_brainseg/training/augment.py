@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from monai.transforms import Randomizable
 from numpy.polynomial.legendre import legvander
-from torch.nn.functional import conv2d, grid_sample, interpolate, pad
+from torch.nn.functional import conv2d, grid_sample, interpolate, max_pool2d, pad
 
 ELASTIC_POINTS = 6  # that are displaced along each side; the pixels between them follow smoothly
 BIAS_DEGREE = 3  # of the polynomials, as MONAI's default
 FLAIR = 1  # the sequences are pre-contrast, FLAIR, post-contrast
+AIR = 0.1  # of the tissue's median: what is darker in all sequences is no head
+SKULL = (3, 9)  # pixels of a patch that scalp and skull are thick, at least and at most: 6 to 18 mm at 2 mm
 
 
 def resample(
@@ -127,6 +129,32 @@ def drop_sequences(images: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
     return torch.where(dropped[:, :, None, None], images[:, FLAIR : FLAIR + 1], images)
 
 
+def measure_depth(images: torch.Tensor, deepest: int) -> torch.Tensor:
+    """Return how many pixels each pixel lies within the head, counted to the nearest pixel outside, corners included.
+
+    The head is what has tissue on all four sides, in any sequence.
+
+    Args:
+        images: ``[batch, channel, x, y]``, background 0 and the tissue's median near 1.
+        deepest: pixels to which it is counted.
+
+    Returns:
+        ``[batch, 1, x, y]``, from 0, outside, to ``deepest``.
+    """
+    tissue = (images.amax(1, keepdim=True) > AIR).to(images.dtype)
+    head = torch.stack([_spread(tissue, axis, reverse) for axis in (2, 3) for reverse in (False, True)]).amin(0)
+    depth, outside = head.clone(), 1 - head
+    for _ in range(deepest - 1):
+        outside = max_pool2d(outside, 3, stride=1, padding=1)
+        depth += 1 - outside
+    return depth
+
+
+def _spread(tissue: torch.Tensor, axis: int, reverse: bool) -> torch.Tensor:
+    """Return 1 from the first tissue on along an axis, or from the last one back."""
+    return tissue.flip(axis).cummax(axis).values.flip(axis) if reverse else tissue.cummax(axis).values
+
+
 def draw_factors(draws: np.ndarray, change: float) -> np.ndarray:
     """Turn draws from -1 to 1 into factors from 1 / (1 + change) to 1 + change, as likely to shrink as to grow."""
     return np.exp(draws * math.log1p(change))
@@ -178,6 +206,8 @@ class IntensityAugmentation(Randomizable):
         gamma: as ``gain``, for the exponent of the contrast curve.
         noise: largest standard deviation of Gaussian noise, in units of the tissue's median.
         drop: probability of replacing pre-contrast by FLAIR, and independently post-contrast.
+        skull: probability of blanking a slice's outer 3 to 9 pixels of the head, roughly as skull stripping does. Tumour
+            that is blanked is no longer in the mask.
 
     Example::
 
@@ -194,6 +224,7 @@ class IntensityAugmentation(Randomizable):
         gamma: float = 0.35,
         noise: float = 0.08,
         drop: float = 0.3,
+        skull: float = 0,
     ) -> None:
         self.bias = bias
         self.blur = blur
@@ -201,6 +232,7 @@ class IntensityAugmentation(Randomizable):
         self.gamma = gamma
         self.noise = noise
         self.drop = drop
+        self.skull = skull
 
     def __call__(
         self, batch: Mapping[str, torch.Tensor], device: torch.device, non_blocking: bool = False, **kwargs: Any
@@ -208,7 +240,9 @@ class IntensityAugmentation(Randomizable):
         """Return changed images ``[batch, 3, x, y]`` and the masks ``[batch, 1, x, y]``, on ``device``."""
         images, masks = (batch[key].to(device, non_blocking=non_blocking) for key in ("image", "label"))
         count, channels = images.shape[:2]
-        draws = self._draw((count, channels, 5 + (BIAS_DEGREE + 1) ** 2)).to(device)
+        draws = self._draw((count, channels, 6 + (BIAS_DEGREE + 1) ** 2)).to(device)
+        if self.skull:
+            images, masks = self._remove_skull(images, masks, draws[:, :2, 5])
         if self.blur:
             images = blur(images, self.blur * draws[..., 0].abs(), radius=math.ceil(3 * self.blur))
         gain, gamma = (
@@ -216,13 +250,24 @@ class IntensityAugmentation(Randomizable):
             for place, change in ((1, self.gain), (2, self.gamma))
         )
         if self.bias:
-            coefficients = self.bias * draws[..., 5:].reshape(count, channels, BIAS_DEGREE + 1, BIAS_DEGREE + 1)
+            coefficients = self.bias * draws[..., 6:].reshape(count, channels, BIAS_DEGREE + 1, BIAS_DEGREE + 1)
             images = images * draw_bias_fields(coefficients, images.shape[2:])
         images = change_contrast(images, gain, gamma)
         if self.noise:
             images = self._add_noise(images, self.noise * draws[..., 3, None, None].abs())
         images = drop_sequences(images, draws[..., 4].abs() < self.drop)
         return images.contiguous(memory_format=torch.channels_last), masks
+
+    def _remove_skull(
+        self, images: torch.Tensor, masks: torch.Tensor, draws: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Blank the rim of the head in some slices, by two draws for each."""
+        chosen, thickness = (draws.abs()[:, place, None, None, None] for place in (0, 1))
+        thinnest, thickest = SKULL
+        rim = (thinnest + thickness * (thickest + 1 - thinnest)).floor() * (chosen < self.skull)
+        kept = measure_depth(images, thickest + 1) > rim
+        kept |= rim == 0
+        return images * kept, masks * kept
 
     def _draw(self, shape: tuple[int, ...]) -> torch.Tensor:
         """Draw evenly from -1 to 1, all that a batch needs at once: one transfer to the device."""
