@@ -237,3 +237,25 @@ def test_a_pixel_of_twice_the_size_is_the_mean_of_the_four_that_it_covers() -> N
     centers = np.array([[7.5, 5.5]] * 2)
     found = resample(images, centers, np.full((2, 2), 2.0), [8, 6])
     assert torch.allclose(found, torch.nn.functional.avg_pool2d(images, 2), atol=1e-5)
+
+
+def test_the_rim_of_the_head_is_blanked_in_images_and_masks_of_some_slices_alone() -> None:
+    x, y = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    head = ((x - 32) ** 2 + (y - 30) ** 2 < 25**2).float()
+    ventricle = ((x - 32) ** 2 + (y - 30) ** 2 < 5**2).float()
+    images = (head - ventricle).repeat(200, 3, 1, 1)
+    masks = head.repeat(200, 1, 1, 1)
+    augmentation = IntensityAugmentation(gain=0, gamma=0, noise=0, drop=0, skull=0.3)
+    augmentation.set_random_state(0)
+    changed, kept = augmentation({"image": images, "label": masks}, torch.device("cpu"))
+    cut = (changed != images).flatten(1).any(1)
+    assert 0.2 < cut.float().mean() < 0.4
+    distance = torch.from_numpy(ndimage.distance_transform_cdt(head.numpy(), "chessboard"))
+    depths = set()
+    for image, mask in zip(changed[cut], kept[cut], strict=True):
+        rim = int(distance[(image[0] == 0) & (head > ventricle)].max())
+        assert torch.equal(image, images[0] * (distance > rim))  # the ventricle, dark as air, is inside the head
+        assert torch.equal(mask[0], (distance > rim).float())
+        depths.add(rim)
+    assert depths == set(range(3, 10))
+    assert torch.equal(kept[~cut], masks[~cut])
