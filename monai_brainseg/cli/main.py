@@ -12,6 +12,7 @@ from brainseg_unet_scripts.errors import BundleError
 
 from monai_brainseg import __version__
 from monai_brainseg.cli.benchmark import add_benchmark
+from monai_brainseg.cli.calibrate import add_calibrate
 from monai_brainseg.cli.check import add_check
 from monai_brainseg.cli.doctor import add_doctor
 from monai_brainseg.cli.download import add_download
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"brainseg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_benchmark(commands)
+    add_calibrate(commands)
     add_check(commands)
     add_doctor(commands)
     add_download(commands)

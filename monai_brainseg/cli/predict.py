@@ -89,7 +89,7 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--uncertainty",
         action="store_true",
-        help="also write CASE_entropy.nii.gz (0: sure, 1: undecided), and a confidence for each case in run.json",
+        help="also write CASE_entropy.nii.gz (0: sure, 1: undecided)",
     )
     parser.add_argument(
         "--keep-scale",

@@ -17,7 +17,7 @@ def measure_entropy(probability: np.ndarray) -> np.ndarray:
     return np.asarray(-clipped * np.log2(clipped) - (1 - clipped) * np.log2(1 - clipped), dtype=np.float32)
 
 
-def measure_confidence(entropy: np.ndarray, mask: np.ndarray) -> float:
+def measure_confidence(probability: np.ndarray, mask: np.ndarray) -> float:
     """Return how sure the network is of a patient's mask: 1 minus the mean entropy of its voxels.
 
     Of several such numbers (expected Dice, entropy of the rim, agreement of two thresholds) the one whose rank
@@ -25,8 +25,9 @@ def measure_confidence(entropy: np.ndarray, mask: np.ndarray) -> float:
     a tumour that was missed altogether.
 
     Args:
-        entropy: in bits, see ``measure_entropy``.
+        probability: of tumour, float.
         mask: bool, of the same shape; of an empty one the most doubtful voxel counts.
     """
-    doubt = entropy[mask].mean(dtype=np.float64) if mask.any() else entropy.max(initial=0.0)
-    return 1.0 - float(doubt)
+    if mask.any():
+        return 1.0 - float(measure_entropy(probability[mask]).mean(dtype=np.float64))
+    return 1.0 - float(measure_entropy(probability).max(initial=0.0))

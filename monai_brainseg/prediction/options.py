@@ -35,7 +35,7 @@ class Options:
         operating_point: of the bundle, "balanced" or "recall".
         smoothing: weigh each slice's probabilities with its neighbours'.
         probability: also write the map of the tumour's probability.
-        uncertainty: also write the map of entropy, and give a confidence.
+        uncertainty: also write the map of entropy.
         keep_scale: take a pixel as a millimetre if the spacing is unknown, whatever the size of the head.
         device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
         amp: "auto", True or False: the precision, as in the bundle's configs.

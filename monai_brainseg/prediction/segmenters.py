@@ -18,6 +18,7 @@ from monai.transforms import LoadImaged
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
+from monai_brainseg.prediction.familiarity import Descriptor, Familiar, StudyDescriber, from_checkpoint
 from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.recipes import merge_overlay
@@ -35,11 +36,13 @@ class Segmentation:
     Attributes:
         mask: bool ``[x, y, z]``.
         probability: of tumour, float32, of the same shape.
+        descriptor: of the study, see ``familiarity``; None if it shows no head, or the network cannot describe it.
         notes: what had to be done differently, e.g. because there was too little memory.
     """
 
     mask: np.ndarray
     probability: np.ndarray
+    descriptor: Descriptor | None
     notes: tuple[str, ...]
 
 
@@ -77,6 +80,8 @@ class Segmenter:
         postprocessing: dictionary transform of ``image`` and ``pred``; nothing is saved by it.
         device: where the network runs.
         precision: in which.
+        describer: of studies; None for a network without an encoder of its own.
+        familiar: the studies that the network is familiar with; None if its weights do not say.
     """
 
     reader: MemoryReader
@@ -87,6 +92,8 @@ class Segmenter:
     postprocessing: Callable[[Any], Any]
     device: torch.device
     precision: torch.dtype
+    describer: StudyDescriber | None = None
+    familiar: Familiar | None = None
     notes: list[str] = field(default_factory=list)
 
     def segment(self, images: Mapping[str, Volume], scale: float = 1.0) -> Segmentation:
@@ -111,11 +118,14 @@ class Segmenter:
                 self.notes.append("the GPU has too little memory for the volume: masks were made on the CPU")
                 output = self.postprocessing({**data, "pred": prediction.cpu()})
         mask, probability = (torch.as_tensor(output[key])[0].cpu().numpy() for key in ("pred", "probability"))
-        return Segmentation(mask > 0, probability.astype(np.float32, copy=False), tuple(self.notes))
+        descriptor = self.describer.finish() if self.describer else None
+        return Segmentation(mask > 0, probability.astype(np.float32, copy=False), descriptor, tuple(self.notes))
 
     def _answer(self, image: torch.Tensor) -> torch.Tensor:
         """Return ``[class, x, y, z]`` of the network's answers, with smaller batches where memory runs out."""
         while True:
+            if self.describer:
+                self.describer.start()
             try:
                 batch = torch.as_tensor(image)[None].to(self.device)
                 return self.inferer(batch, lambda windows: predict_unique_windows(self.network, windows))[0]
@@ -187,7 +197,11 @@ def load_bundle(
     for step in preprocessing.transforms:
         if isinstance(step, LoadImaged):
             step.register(reader)  # which is asked before the others
-    return Segmenter(reader, preprocessing, network, inferer, windows, postprocessing, device, precision)
+    describer = StudyDescriber(network) if hasattr(network, "encoder") else None
+    familiar = from_checkpoint(read_checkpoint(checkpoints[0]), checkpoints[0]) if describer else None
+    return Segmenter(
+        reader, preprocessing, network, inferer, windows, postprocessing, device, precision, describer, familiar
+    )
 
 
 def _silence_libraries() -> None:

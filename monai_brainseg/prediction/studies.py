@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -32,6 +33,11 @@ from monai_brainseg.prediction.mask_records import (
 from monai_brainseg.prediction.options import Model, Options, explain_precision, load_model
 from monai_brainseg.runs.ranks import read_share
 from monai_brainseg.weights.provenance import find_seen
+
+_UNFAMILIAR = (
+    "do not rely on this mask: the study is unlike those that the network was trained on; check that it shows a brain, "
+    "that its FLAIR is FLAIR, and whether the images are disturbed"
+)
 
 
 def predict(
@@ -97,11 +103,15 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
     flair, digest = images["flair"], hash_images(list(images.values()))
     look = look_at_images(images, options.keep_scale)
     result = model.segmenter.segment(images, look.scale)
+    confidence, familiar = measure_confidence(result.probability, result.mask), model.segmenter.familiar
+    oddness = familiar.measure(result.descriptor, confidence) if familiar else None
     maps = {"probability": result.probability} if options.probability else {}
     if options.uncertainty:
         maps["entropy"] = measure_entropy(result.probability)
     written, said = write_outputs(case, flair, result.mask, maps, output, model.name)
     doubts = [*case.notes, *look.warnings, *result.notes, *look_at_mask(result.mask, flair, look)]
+    if familiar and oddness is not None and oddness > familiar.usual.limit:
+        doubts.append(_UNFAMILIAR)
     voxels = int(result.mask.sum())
     record = {
         "case": case.patient,
@@ -114,7 +124,8 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
         "precision": name_precision(model.segmenter.precision),
         "tumor_voxels": voxels,
         "tumor_ml": voxels * flair.voxel_size / 1000 if flair.spacing_known else None,
-        **({"confidence": measure_confidence(maps["entropy"], result.mask)} if options.uncertainty else {}),
+        "confidence": confidence,
+        "oddness": oddness if oddness is None or math.isfinite(oddness) else None,
         "warnings": [*doubts, *_warn_of_seen(case.patient, digest, model), *said],
         "seconds": time.perf_counter() - started,
     }

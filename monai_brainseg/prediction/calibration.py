@@ -1,0 +1,113 @@
+"""Measure what is usual of studies that a network has not seen, and write it into the network's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from monai_brainseg.data.case_voxels import find_own, read_images
+from monai_brainseg.data.cases import Case, find_prepared
+from monai_brainseg.data.splits import Item, select_items
+from monai_brainseg.errors import InputError
+from monai_brainseg.prediction.confidence import measure_confidence
+from monai_brainseg.prediction.doubts import look_at_images
+from monai_brainseg.prediction.familiarity import Descriptor, Familiar, TrainingSpace, find_usual, to_checkpoint
+from monai_brainseg.prediction.options import Model, Options, load_model
+from monai_brainseg.weights.checkpoints import read_checkpoint, write_checkpoint
+from monai_brainseg.weights.provenance import find_seen
+
+FLAGGED = 0.05  # share of usual studies that are called unfamiliar
+
+
+class _Description(NamedTuple):
+    descriptor: Descriptor
+    confidence: float
+
+
+def calibrate(
+    dataset: Path,
+    folds: str,
+    checkpoint: Path,
+    options: Options,
+    say: Callable[[str], None] = tqdm.write,
+) -> None:
+    """Write into weights what is usual, so that `predict` warns of a study that is not.
+
+    For each fold, its studies are compared with those that its network was trained on. What is usual is the mean and
+    the deviation over all folds. The studies of a training that leaves none out are then described by its own network.
+
+    Args:
+        dataset: prepared folder.
+        folds: pattern of the weights of each fold, such as ``runs/fold{fold}/models/model.pt``; folds without
+            a file are left out.
+        checkpoint: weights to write into; they have seen at least two of the studies.
+        options: of the segmentation; its checkpoints are not used.
+        say: takes each line of what happens.
+
+    Raises:
+        InputError: weights or data cannot be used, no fold has weights, or the network has no encoder to describe
+            studies by.
+    """
+    items = select_items(dataset, "training")
+    distances, confidences = [], []
+    for fold, file in _find_weights(items, folds).items():
+        described = _describe(items, file, options, f"fold {fold}")
+        left_out = {item["patient"] for item in items if item["fold"] == fold}
+        space = TrainingSpace(_stack(each for patient, each in described.items() if patient not in left_out))
+        unseen = [each for patient, each in described.items() if patient in left_out]
+        distances += [space.measure(each.descriptor) for each in unseen]
+        confidences += [each.confidence for each in unseen]
+    content = read_checkpoint(checkpoint)
+    seen = set(find_seen(items, content.get("seen") or ()))
+    if len(seen) < 2:
+        raise InputError(
+            checkpoint, f"was not trained on the studies of {dataset}", "name the weights of such a training"
+        )
+    described = _describe([item for item in items if item["patient"] in seen], checkpoint, options, "all")
+    usual = find_usual(distances, confidences, FLAGGED)
+    write_checkpoint({**content, **to_checkpoint(Familiar(_stack(described.values()), usual))}, checkpoint)
+    say(
+        f"{len(distances)} studies left out of training: distance {usual.distance[0]:.2f} ± {usual.distance[1]:.2f}, "
+        f"confidence {usual.confidence[0]:.2f} ± {usual.confidence[1]:.2f}, limit {usual.limit:.2f}"
+    )
+    say(f"wrote {checkpoint}: `brainseg predict` now warns of studies that are unlike these")
+
+
+def describe_case(case: Case, model: Model, keep_scale: bool = False) -> _Description | None:
+    """Return a study's descriptor and the confidence of its mask; None if no slice shows a head."""
+    images = find_own(read_images(case))
+    result = model.segmenter.segment(images, look_at_images(images, keep_scale).scale)
+    confidence = measure_confidence(result.probability, result.mask)
+    return None if result.descriptor is None else _Description(result.descriptor, confidence)
+
+
+def _find_weights(items: Sequence[Item], pattern: str) -> dict[int, Path]:
+    folds = sorted({item["fold"] for item in items})
+    files = {fold: Path(pattern.replace("{fold}", str(fold))) for fold in folds}
+    found = {fold: file for fold, file in files.items() if file.is_file()}
+    if not found or len(set(found.values())) < len(found):
+        raise InputError(
+            f"--folds {pattern}",
+            "names no weights of a fold" if not found else "names the same weights for each fold",
+            "write {fold} in place of the fold's number, such as runs/fold{fold}/models/model.pt",
+        )
+    return found
+
+
+def _describe(items: Sequence[Item], file: Path, options: Options, name: str) -> dict[str, _Description]:
+    """Return what weights make of studies, by patient."""
+    model = load_model(replace(options, checkpoints=(file,)))
+    if model.segmenter.describer is None:
+        raise InputError(file, "is of a network without an encoder", "calibrate a network such as the bundle's own")
+    cases = find_prepared(items).cases
+    found = {case.patient: describe_case(case, model) for case in tqdm(cases, name, unit="study", disable=None)}
+    return {patient: each for patient, each in found.items() if each is not None}
+
+
+def _stack(descriptions: Iterable[_Description]) -> Descriptor:
+    return np.stack([each.descriptor for each in descriptions])
