@@ -31,12 +31,21 @@ def draw_thresholds(summary: dict[str, Any]) -> dict[str, str]:
         }
         figure = draw_lines({"precision": line}, "recall", marks=marks, limits=_SQUARE)
         charts["precision by recall, pooled voxels"] = embed(figure, "svg+xml")
+    figure = draw_lines(_list_calibration(summary["probabilities"]["calibration"]), "probability", limits=_SQUARE)
+    charts["share of voxels that are tumour, by their probability"] = embed(figure, "svg+xml")
     lines = {
         name: list(zip(curve["threshold"], curve[key], strict=True))
         for key, name in (("mean_dice", "Dice"), ("mean_f2", "F2"))
     }
     figure = draw_lines(lines, "threshold", limits=_SQUARE)
     return charts | {"mean per-patient scores by threshold": embed(figure, "svg+xml")}
+
+
+def _list_calibration(calibration: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """Return the line of these probabilities, and that of perfect ones."""
+    pairs = zip(calibration["probability"], calibration["tumor_share"], strict=True)
+    measured = [(given, share) for given, share in pairs if given is not None]
+    return {**({"share that is tumour": measured} if measured else {}), "perfect": [(0.0, 0.0), (1.0, 1.0)]}
 
 
 def draw_learning(training: TrainingRun) -> dict[str, str]:

@@ -25,6 +25,8 @@ from monai_brainseg.scoring.probabilities import (
     Histogram,
     Scores,
     average_precision,
+    calibration_error,
+    measure_calibration,
     precision_recall,
     score_thresholds,
 )
@@ -88,10 +90,19 @@ def summarise_probabilities(patients: Sequence[PatientScores], sample: Sample) -
     if counts is None:
         return None
     precisions, recalls = precision_recall(counts.sum(axis=0))
+    given, observed, voxels = measure_calibration(counts.sum(axis=0))
     return {
         "average_precision": estimate(
             lambda drawn: average_precision(counts[drawn].sum(axis=0)), sample, "no voxel is tumour"
         ),
+        "calibration_error": estimate(
+            lambda drawn: calibration_error(counts[drawn].sum(axis=0)), sample, "no voxel has a probability of 1/256"
+        ),
+        "calibration": {
+            "probability": [_to_json(value) for value in given],
+            "tumor_share": [_to_json(value) for value in observed],
+            "voxels": voxels.tolist(),
+        },
         "curve": {
             "threshold": THRESHOLDS.tolist(),
             "precision": [_to_json(value) for value in precisions],

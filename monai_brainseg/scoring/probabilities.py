@@ -14,6 +14,7 @@ from monai_brainseg.scoring.metrics import Mask
 
 BINS = 256
 THRESHOLDS = np.arange(BINS) / BINS
+RANGES = 10  # of probability, in a reliability diagram
 
 Histogram = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
@@ -92,6 +93,45 @@ def score_thresholds(counts: Histogram, beta: float) -> Scores:
     hits = (1 + beta**2) * true
     whole = hits + beta**2 * (true[:, :1] - true) + false
     return np.where(whole > 0, hits / np.maximum(whole, 1), 1.0)
+
+
+def measure_calibration(counts: Histogram) -> tuple[Scores, Scores, Histogram]:
+    """Return how often voxels are tumour, by the probability that they were given (a reliability diagram).
+
+    DeGroot and Fienberg, "The comparison and evaluation of forecasters", The Statistician 32 (1983). Voxels below 1/256
+    are left out: nearly all are air.
+
+    Args:
+        counts: ``[2, BINS]``, background and tumour.
+
+    Returns:
+        Of ten ranges of equal width: the mean probability, by the middles of the bins, the share that is tumour (both
+        NaN where there is no voxel), and the number of voxels.
+    """
+    middles = THRESHOLDS + 0.5 / BINS
+    ranges = (middles * RANGES).astype(int)
+    kept = np.where(THRESHOLDS > 0, counts, 0)
+    voxels, tumour, given = (
+        np.bincount(ranges, weights, RANGES) for weights in (kept.sum(0), kept[1], kept.sum(0) * middles)
+    )
+    with np.errstate(invalid="ignore"):
+        return given / voxels, tumour / voxels, voxels.astype(np.int64)
+
+
+def calibration_error(counts: Histogram) -> float | None:
+    """Return the mean over voxels of the difference between probability and share of tumour in their range.
+
+    The expected calibration error of Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning",
+    AAAI (2015), of the voxels that ``measure_calibration`` counts.
+
+    Args:
+        counts: ``[2, BINS]``, background and tumour.
+
+    Returns:
+        0 to 1; None without such voxels.
+    """
+    given, observed, voxels = measure_calibration(counts)
+    return float(np.nansum(np.abs(given - observed) * voxels) / voxels.sum()) if voxels.any() else None
 
 
 def count_above(counts: Histogram) -> Histogram:

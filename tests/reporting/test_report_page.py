@@ -31,7 +31,7 @@ def test_the_page_shows_learning_curves_and_the_run(tested: Path) -> None:
     page, text, _ = read_results(tested)
     titles = {"loss by epoch", "learning rate by epoch", "mean Dice of the validation patients by epoch"}
     assert titles <= set(page.captions)
-    assert len(page.charts) == 5
+    assert len(page.charts) == 6
     assert "epochs: 4 # <b>" in text
     assert "run '<b>'" in text
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, fbeta_score, precision_score, recall_score
 from support.scored_patients import draw_map
 
@@ -14,7 +15,9 @@ from monai_brainseg.scoring.probabilities import (
     BINS,
     THRESHOLDS,
     average_precision,
+    calibration_error,
     count_bins,
+    measure_calibration,
     precision_recall,
     score_thresholds,
 )
@@ -67,3 +70,26 @@ def test_a_mask_of_nothing_is_probability_0_everywhere() -> None:
     counts = count_bins(np.zeros(10, bool), truth)
     assert counts[:, 0].tolist() == [7, 3]
     assert counts.sum() == 10
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_calibration_is_scikit_learns_reliability_diagram_of_voxels_that_are_not_air(seed: int) -> None:
+    probability, truth = draw_map(seed)
+    given, observed, voxels = measure_calibration(count_bins(probability, truth))
+    bins = np.floor(probability * BINS).clip(max=BINS - 1)
+    middles, kept = (bins + 0.5) / BINS, bins > 0
+    share, mean = calibration_curve(truth[kept], middles[kept], n_bins=10)
+    np.testing.assert_allclose(observed[voxels > 0], share, atol=1e-12)
+    np.testing.assert_allclose(given[voxels > 0], mean, atol=1e-12)
+    assert voxels.sum() == kept.sum()
+    assert np.isnan(given[voxels == 0]).all()
+
+
+def test_calibration_error_is_none_of_honest_probabilities_and_the_difference_of_others() -> None:
+    rng = np.random.default_rng(0)
+    probability = rng.uniform(0.05, 1, 400_000)
+    honest = count_bins(probability, rng.uniform(size=probability.size) < probability)
+    assert calibration_error(honest) == pytest.approx(0, abs=0.005)
+    always = count_bins(np.full(100, 0.7 + 0.5 / BINS), np.arange(100) < 40)
+    assert calibration_error(always) == pytest.approx(0.3, abs=1 / BINS)
+    assert calibration_error(count_bins(np.zeros(5), np.zeros(5, bool))) is None
