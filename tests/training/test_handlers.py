@@ -15,8 +15,10 @@ from ignite.engine import Engine
 from support.bundle_runs import QUICK, assert_equal, build, command, run
 from support.trainings import TRAIN_EPOCHS, train
 
+from monai_brainseg.data.splits import read_datalist
 from monai_brainseg.errors import InputError
 from monai_brainseg.training.handlers import EpochSeeding
+from monai_brainseg.weights.provenance import find_seen
 
 
 @pytest.mark.slow
@@ -163,6 +165,20 @@ def test_without_a_validated_epoch_the_last_weights_are_kept(
     """As a label server asks for it: one epoch, or too few labels to set any aside."""
     last = train(prepared_phantoms, tmp_path, epochs=1, **overrides)
     assert_equal(torch.load(tmp_path / "models/model.pt", weights_only=True)["model"], last["network"])
+
+
+@pytest.mark.slow
+def test_the_last_epoch_is_kept_if_that_is_asked_and_the_fold_stays_unseen(
+    prepared_phantoms: Path, tmp_path: Path
+) -> None:
+    options = {"epochs": 3, "val_interval": 1, "learning_rate": 0.1}  # a rate at which scores jump
+    last = train(prepared_phantoms, tmp_path, keep_best=False, **options)
+    kept = torch.load(tmp_path / "models/model.pt", weights_only=True)
+    assert_equal(kept["model"], last["network"])
+    items = read_datalist(prepared_phantoms)["training"]
+    folds = {fold: [item for item in items if (item["fold"] == 0) is fold] for fold in (True, False)}
+    assert find_seen(folds[True], kept["seen"]) == []
+    assert len(find_seen(folds[False], kept["seen"])) == len(folds[False])
 
 
 @pytest.mark.slow
