@@ -171,7 +171,7 @@ def test_without_a_validated_epoch_the_last_weights_are_kept(
 def test_the_last_epoch_is_kept_if_that_is_asked_and_the_fold_stays_unseen(
     prepared_phantoms: Path, tmp_path: Path
 ) -> None:
-    options = {"epochs": 3, "val_interval": 1, "learning_rate": 0.1}  # a rate at which scores jump
+    options: dict[str, Any] = {"epochs": 3, "val_interval": 1, "learning_rate": 0.1}  # a rate at which scores jump
     last = train(prepared_phantoms, tmp_path, keep_best=False, **options)
     kept = torch.load(tmp_path / "models/model.pt", weights_only=True)
     assert_equal(kept["model"], last["network"])
