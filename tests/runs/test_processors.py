@@ -13,17 +13,20 @@ import torch
 
 from monai_brainseg.runs.processors import choose_threads
 
-# Counts the pages that the system hands out during the last of a few steps of a small network.
+# Counts the pages that the system hands out during a step of a small network: the median of steps, since another thread's
+# first memory, or a large block for which no free one fits, may come at any of them.
 COUNT = """
-import resource, torch
+import resource, statistics, torch
 from monai_brainseg.runs.processors import keep_freed_memory
 if {keep}: assert keep_freed_memory()
 network = torch.nn.Sequential(*(torch.nn.Conv2d(16, 16, 3, padding=1) for layer in range(6)))
 images = torch.rand(16, 16, 128, 128)
-for step in range(4):
+pages = []
+for step in range(9):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     network(images).sum().backward()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(round(statistics.median(pages)))
 """
 
 
