@@ -206,8 +206,8 @@ class IntensityAugmentation(Randomizable):
         gamma: as ``gain``, for the exponent of the contrast curve.
         noise: largest standard deviation of Gaussian noise, in units of the tissue's median.
         drop: probability of replacing pre-contrast by FLAIR, and independently post-contrast.
-        skull: probability of blanking a slice's outer 3 to 9 pixels of the head, roughly as skull stripping does. Tumour
-            that is blanked is no longer in the mask.
+        skull: probability of blanking a slice's outer 3 to 9 pixels of the head, roughly as skull stripping does.
+            Tumour that is blanked is no longer in the mask.
 
     Example::
 
