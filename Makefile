@@ -28,8 +28,8 @@ demo: .venv/installed
 	rm -rf $(DEMO)
 	$(BIN)/brainseg phantom --output $(DEMO)/phantoms --patients 48 --seed 0 --layout kaggle_3m
 	$(BIN)/brainseg prepare $(DEMO)/phantoms --output $(DEMO)/data --test-share 0.2
-	$(RUN) training --config_file "['$(BUNDLE)/train.yaml','configs/pretrained.yaml','configs/demo.yaml']" --dataset_dir $(DEMO)/data --output_dir $(DEMO)/run
-	$(RUN) evaluating --config_file "['$(BUNDLE)/inference.yaml','$(BUNDLE)/evaluate.yaml','configs/pretrained.yaml']" --dataset_dir $(DEMO)/data \
+	$(RUN) training --config_file "['$(BUNDLE)/train.yaml','configs/demo.yaml']" --dataset_dir $(DEMO)/data --output_dir $(DEMO)/run
+	$(RUN) evaluating --config_file "['$(BUNDLE)/inference.yaml','$(BUNDLE)/evaluate.yaml']" --dataset_dir $(DEMO)/data \
 	    --patch_size "[64,64]" --checkpoint $(DEMO)/run/models/model.pt --output_dir $(DEMO)/masks
 	$(BIN)/brainseg evaluate --datalist $(DEMO)/data/datalist.json --predictions $(DEMO)/masks --output $(DEMO)/scores
 	@echo

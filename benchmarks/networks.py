@@ -25,7 +25,9 @@ from tqdm import tqdm
 from training_steps import measure_bare_step
 
 ENDS = {"spatial_dims": 2, "in_channels": 3, "out_channels": 2}
+RESIDUAL = ConfigParser.load_config_file("configs/residual_unet.yaml")["network_def"]
 OTHERS: dict[str, dict[str, Any]] = {
+    "residual_unet.yaml": {},
     "one residual unit": {"num_res_units": 1},
     "no residual units": {"num_res_units": 0},
     "half the width": {"channels": [16, 32, 64, 128, 256]},
@@ -34,10 +36,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "SegResNet": {"_target_": "SegResNet", **ENDS, "init_filters": 16, "norm": "BATCH"},
     "AttentionUnet": {"_target_": "AttentionUnet", **ENDS, "channels": [16, 32, 64, 128, 256], "strides": [2] * 4},
 }
-PRETRAINED = ConfigParser.load_config_file("configs/pretrained.yaml")["network_def"]
-LITE = {**PRETRAINED, "pretrained": False}
-WIDE = {**LITE, "decoder_channels": [256, 128, 64, 32, 16]}
-PLAIN = "pretrained.yaml, its depthwise convolutions under autocast too"
+WIDE = {"decoder_channels": [256, 128, 64, 32, 16]}
+PLAIN = "own, its depthwise convolutions under autocast too"
 
 
 def measure(steps: int, definition: dict[str, Any], compiled: bool = False, plain: bool = False) -> float:
@@ -60,8 +60,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     own = ConfigParser.load_config_file(TRAIN)["network_def"]
-    networks = {"own": own, **{name: o if "_target_" in o else {**own, **o} for name, o in OTHERS.items()}}
-    networks |= {"pretrained.yaml": LITE, PLAIN: LITE, "pretrained.yaml, MONAI's decoder channels": WIDE}
+    networks = {"own": own, PLAIN: own, "own, MONAI's decoder channels": {**own, **WIDE}}
+    networks |= {name: each if "_target_" in each else {**RESIDUAL, **each} for name, each in OTHERS.items()}
     if arguments.only:
         networks = {name: each for name, each in networks.items() if arguments.only in name or name == "own"}
     rates: dict[str, list[float]] = {}

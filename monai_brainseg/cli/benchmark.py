@@ -16,7 +16,7 @@ listed with its reason, and the command ends with exit code 1."""
 
 _BENCHMARK_EXAMPLES = """\
 examples:
-  brainseg benchmark --dataset_dir data/lgg --recipes best --output runs/best
+  brainseg benchmark --dataset_dir data/lgg --recipes bundle --output runs/bundle
   brainseg benchmark --dataset_dir data/lgg --recipes short,my_recipe.yaml --folds 0,1 --output runs/compare
   brainseg benchmark --dataset_dir data/lgg --recipes short --split patient,slice --seeds 0,1,2 --output runs/leak"""
 
@@ -34,9 +34,9 @@ def add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the runs and the table")
     parser.add_argument(
         "--recipes",
-        default="best",
+        default="bundle",
         metavar="A,B",
-        help="names of recipes in configs/recipes, or YAML files; all are compared with the first (default: best)",
+        help="names of recipes in configs/recipes, or YAML files; all are compared with the first (default: bundle)",
     )
     parser.add_argument(
         "--folds", default="all", metavar="N,N", help="folds to leave out in turn, such as 0 or 0,1 (default: all)"

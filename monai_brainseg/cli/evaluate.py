@@ -22,7 +22,8 @@ Operating points are chosen on a fold that the weights have not seen, then measu
   brainseg predict data/lgg --checkpoint WEIGHTS --probability --output runs/test
   brainseg evaluate --datalist data/lgg --predictions runs/test --output runs/test/scores \\
       --operating-points runs/fold0/scores/summary.json
-WEIGHTS are of a training without fold 0, such as runs/best/runs/best/patient_fold0_seed0/weights.pt of a benchmark."""
+WEIGHTS are of a training without fold 0, such as runs/bundle/runs/bundle/patient_fold0_seed0/weights.pt of a
+benchmark."""
 
 
 def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any
 
+from brainseg_unet_scripts.encoders import check_patch
+from brainseg_unet_scripts.errors import BundleError
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
 from monai.bundle.utils import merge_kv
 
@@ -218,10 +220,11 @@ def _check_halvings(patch: Any, config: ConfigParser) -> None:
     """Refuse a patch whose sides the network cannot halve as often as it does; MONAI checks expressions."""
     network = config.get("network_def", None)
     halves_five_times = isinstance(network, Mapping) and str(network.get("_target_")).endswith("FlexibleUNet")
-    if halves_five_times and isinstance(patch, (list, tuple)) and any(isinstance(v, int) and v % 32 for v in patch):
-        raise InputError(
-            f"patch_size {patch}", "must be a list of two multiples of 32, because FlexibleUNet halves it five times"
-        )
+    if halves_five_times and isinstance(patch, (list, tuple)) and all(isinstance(side, int) for side in patch):
+        try:
+            check_patch(patch)
+        except BundleError as error:
+            raise InputError(error.where, error.what) from error
 
 
 def _is_at_least(least: int) -> Callable[[Any], bool]:
@@ -237,7 +240,7 @@ def _is_share(value: Any) -> bool:
 
 
 def _is_patch(value: Any) -> bool:
-    # the networks halve four times, or more often (_check_halvings)
+    # the residual U-Net halves four times; FlexibleUNet, the bundle's network, five times (_check_halvings)
     return (
         isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_at_least(16)(v) and v % 16 == 0 for v in value)
     )
@@ -250,6 +253,6 @@ ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "slice_memory": (lambda value: _is_number(value) and value > 0, "a number above 0"),
     "tumor_share": (_is_share, "a number from 0 to 1"),
     "min_share": (_is_share, "a number from 0 to 1"),
-    "patch_size": (_is_patch, "list of two multiples of 16"),
+    "patch_size": (_is_patch, "list of two multiples of 16, and of 32 for FlexibleUNet"),
 }
 _CHOICES: Mapping[str, tuple[Any, ...]] = {"amp": ("auto", True, False), "part": ("training", "test", "all")}

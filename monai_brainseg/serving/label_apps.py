@@ -28,6 +28,7 @@ SERVED = {
     "output_dir": "$@bundle_root + '/training'",
     "pretrained": "false",  # it continues from the weights in models
     "overwrite": "true",  # it trains again and again, on several GPUs with a command of its own
+    "val_interval": "2",
     "slices_per_volume": "64",
     "learning_rate": "0.0003",
 }

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from brainseg_unet_scripts.encoders import register_efficientnet_lite0
 from monai.bundle import ComponentLocator, ConfigParser
+from monai.networks.nets import FlexibleUNet
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.training import networks
@@ -128,6 +129,8 @@ def _check_component(definition: Mapping[str, Any]) -> None:
     if kind is None:
         return
     arguments = {key: each.default for key, each in inspect.signature(kind).parameters.items()} | dict(definition)
+    if kind is FlexibleUNet and definition.get("backbone") == {"_target_": _REGISTER}:
+        del arguments["pretrained"]  # ImageNet's weights of this encoder are a file of an installed package
     for key, value in arguments.items():
         if any(word in key for word in _LOADING) and value is not inspect.Parameter.empty and value:
             raise _OtherCodeError(f"{target}: {key}")

@@ -18,7 +18,10 @@ from monai_brainseg.runs.processes import hold_folder
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--recipes", "nonsense"], "best, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, pretrained, short, "),
+        (
+            ["--recipes", "nonsense"],
+            "best, bundle, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, residual_unet, short, ",
+        ),
         (["--recipes", "nowhere.yaml"], "nowhere.yaml: no such recipe file"),
         (["--recipes", "best,best"], "each once"),
         (["--folds", "7"], "--folds 7: no such fold"),
@@ -27,7 +30,7 @@ from monai_brainseg.runs.processes import hold_folder
         (["--split", "volume"], "patient or slice"),
         (["--ensemble"], "add --final"),
         (["--bundle", "nonsense"], "brainseg_unet"),
-        (["--bundle", "{other}", "--recipes", "best,unet"], "recipe unet is an overlay on brainseg_unet"),
+        (["--bundle", "{other}", "--recipes", "bundle,unet"], "recipe unet is an overlay on brainseg_unet"),
         (["--budget", "0"], "must be above 0"),
         (["--processes", "0"], "must be above 0"),
         (["--epochs", "0"], "epochs are 1 or more"),

@@ -22,7 +22,7 @@ from monai_brainseg.cli.main import main
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.prediction.segmenters import load_bundle, load_network
 
-OVERLAY = Path("configs/pretrained.yaml")
+WEIGHTS = (BUNDLE / "models/model.pt").resolve()
 # As with MONAI alone: our package and the weights of ImageNet are not there.
 ALONE = """
 import sys
@@ -32,12 +32,12 @@ EXPORT = """
 from monai.bundle import ckpt_export
 ckpt_export(net_id="network_def", filepath="model.ts", ckpt_file=sys.argv[2], key_in_ckpt="model",
     meta_file=sys.argv[1] + "/configs/metadata.json", bundle_root=sys.argv[1],
-    config_file=[sys.argv[1] + "/configs/inference.yaml", sys.argv[3]])
+    config_file=sys.argv[1] + "/configs/inference.yaml")
 """
 WORKFLOW = """
 from monai.bundle import create_workflow
-workflow = create_workflow(config_file=[sys.argv[1] + "/configs/inference.yaml", sys.argv[3]], workflow_type="infer",
-    bundle_root=sys.argv[1], checkpoint=sys.argv[2], dataset_dir=sys.argv[4], output_dir="masks")
+workflow = create_workflow(config_file=sys.argv[1] + "/configs/inference.yaml", workflow_type="infer",
+    bundle_root=sys.argv[1], checkpoint=sys.argv[2], dataset_dir=sys.argv[3], output_dir="masks")
 assert workflow.check_properties() == []
 print(len(workflow.preprocessing.transforms), "steps")
 workflow.run()
@@ -51,28 +51,18 @@ def execute(code: str, folder: Path, *words: object) -> subprocess.CompletedProc
     return subprocess.run(call, capture_output=True, text=True, check=False, cwd=folder, env=environment)
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of the overlay's network, as drawn, in whose definition the bundle's Python is named."""
-    config = ConfigParser(ConfigParser.load_config_files([CONFIGS / "inference.yaml", OVERLAY]))
-    torch.manual_seed(0)
-    state = config.get_parsed_content("network_def").state_dict()
-    return save_weights(tmp_path_factory.mktemp("weights") / "model.pt", state)
-
-
-def test_network_is_exported_from_another_folder_by_monai_alone(weights: Path, tmp_path: Path) -> None:
-    done = execute(ALONE + EXPORT, tmp_path, BUNDLE.resolve(), weights, OVERLAY.resolve())
+def test_network_is_exported_from_another_folder_by_monai_alone(tmp_path: Path) -> None:
+    done = execute(ALONE + EXPORT, tmp_path, BUNDLE.resolve(), WEIGHTS)
     assert done.returncode == 0, done.stderr[-2000:]
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
         script = torch.jit.load(tmp_path / "model.ts").eval()
-        overlay = ConfigParser.load_config_file(OVERLAY)
-        torch.testing.assert_close(script(images), load_network(BUNDLE, [weights], overlay)(images))
+        torch.testing.assert_close(script(images), load_network(BUNDLE, [WEIGHTS])(images))
 
 
-def test_workflow_is_created_and_run_from_another_folder_by_monai_alone(weights: Path, tmp_path: Path) -> None:
+def test_workflow_is_created_and_run_from_another_folder_by_monai_alone(tmp_path: Path) -> None:
     save_flair(draw_phantom(), tmp_path / "scans" / "a.nii.gz")
-    done = execute(ALONE + WORKFLOW, tmp_path, BUNDLE.resolve(), weights, OVERLAY.resolve(), tmp_path / "scans")
+    done = execute(ALONE + WORKFLOW, tmp_path, BUNDLE.resolve(), WEIGHTS, tmp_path / "scans")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "7 steps" in done.stdout
     assert (tmp_path / "masks" / "a.nii.gz").is_file()
@@ -82,7 +72,7 @@ def test_workflow_is_created_and_run_from_another_folder_by_monai_alone(weights:
 def test_inferring_runs_from_another_folder_with_and_without_the_bundles_root(root: bool, tmp_path: Path) -> None:
     save_flair(draw_phantom(), tmp_path / "scans" / "a.nii.gz")
     words = ["monai.bundle", "run", "inferring", "--config_file", CONFIGS.resolve() / "inference.yaml"]
-    words += ["--dataset_dir", "scans", "--output_dir", "masks", "--checkpoint", (BUNDLE / "models/model.pt").resolve()]
+    words += ["--dataset_dir", "scans", "--output_dir", "masks", "--checkpoint", WEIGHTS]
     words += ["--bundle_root", BUNDLE.resolve()] if root else []
     code = "import runpy; sys.argv = sys.argv[1:]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
     done = execute(ALONE + code, tmp_path, *words)

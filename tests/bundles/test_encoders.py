@@ -22,9 +22,8 @@ from torch import nn
 
 
 def make_network(pretrained: bool = False) -> FlexibleUNet:
-    """Return the network of the overlay."""
-    inference = "bundles/brainseg_unet/configs/inference.yaml"
-    config = ConfigParser(ConfigParser.load_config_files([inference, "configs/pretrained.yaml"]))
+    """Return the bundle's network."""
+    config = ConfigParser(ConfigParser.load_config_file("bundles/brainseg_unet/configs/inference.yaml"))
     config.update({"pretrained": pretrained})
     return config.get_parsed_content("network_def")
 

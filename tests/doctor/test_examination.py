@@ -117,12 +117,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         "has no 'run'",
     ),
     "misspelt network": (
-        lambda b: edit(b / "configs/inference.yaml", "_target_: UNet\n", "_target_: UNett\n"),
-        "UNett",
+        lambda b: edit(b / "configs/inference.yaml", "_target_: FlexibleUNet\n", "_target_: FlexibleUNett\n"),
+        "FlexibleUNett",
     ),
     "misspelt argument": (
-        lambda b: edit(b / "configs/inference.yaml", "num_res_units: 2", "num_res_unitz: 2"),
-        "num_res_unitz",
+        lambda b: edit(b / "configs/inference.yaml", "interp_mode: nearest", "interp_mod: nearest"),
+        "interp_mod",
     ),
     "yaml": (lambda b: (b / "configs/inference.yaml").write_text("a: [1"), "cannot be read"),
 }
@@ -140,7 +140,7 @@ def test_each_break_of_a_bundle_is_found_with_a_remedy(name: str, copy: Path) ->
 def test_overlay_with_an_id_that_the_bundle_lacks_is_an_error(
     copy: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    edit(copy / "configs/train.yaml", "slices_per_volume: 24", "slices_of_volume: 24")
+    edit(copy / "configs/train.yaml", "slices_per_volume: 18", "slices_of_volume: 24")
     edit(copy / "configs/train.yaml", "@slices_per_volume", "@slices_of_volume")
     overlay = "slices_per_volume: 2\n"
     (copy / "configs/multi_gpu_train.yaml").write_text(overlay)

@@ -1,4 +1,4 @@
-"""One MONAI Label server with two bundles, both of which name Python of their own."""
+"""One MONAI Label server with two bundles, whose networks differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 
 from label.servers import CONFIGS, NAME, Server, infer, segment, write_study
 
-OVERLAY = Path("configs/pretrained.yaml").resolve()
+OVERLAY = Path("configs/residual_unet.yaml").resolve()
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config.update({"bundle_root": str(CONFIGS.parent)})
     torch.manual_seed(0)
     state = config.get_parsed_content("network_def").state_dict()
-    state["segmentation_head.0.bias"] += torch.tensor([0.0, 1.0])
+    state["model.2.1.conv.unit0.conv.bias"] += torch.tensor([0.0, 1.0])
     file = tmp_path_factory.mktemp("others") / "model.pt"
     torch.save({"model": state, "seen": []}, file)
     return file
@@ -41,10 +41,10 @@ def server(
 def test_each_bundle_answers_by_its_own_network(
     server: Server, weights: Path, others: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert set(server.client.info()["models"]) == {NAME, f"{NAME}_pretrained"}
+    assert set(server.client.info()["models"]) == {NAME, f"{NAME}_residual_unet"}
     one = segment(weights, server.studies, tmp_path_factory.mktemp("one"))["a"]
     other = segment(others, server.studies, tmp_path_factory.mktemp("other"), OVERLAY)["a"]
     assert not np.array_equal(one, other)
-    wanted = {NAME: one, f"{NAME}_pretrained": other}
+    wanted = {NAME: one, f"{NAME}_residual_unet": other}
     for model in (*wanted, *wanted):  # and again, after the other
         assert np.array_equal(infer(server, "a", model), wanted[model]), model

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from support.bundle_runs import NARROW_UNET
 from support.fixed_bundles import (
     BRIGHT,
-    NARROW_UNET,
     bright_state,
     dice,
     draw_phantom,

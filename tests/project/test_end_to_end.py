@@ -22,7 +22,6 @@ from monai_brainseg.reporting.evaluation import evaluate
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Commands that read or write where the test runs; the others install things or take a data set that is not here.
-PRETRAINED = "configs/pretrained.yaml"
 RUNNABLE = ("brainseg ", "python -m monai.bundle ", "torchrun ")
 
 
@@ -92,10 +91,10 @@ def test_minutes_of_training_on_12_real_patients_beat_dice_05_on_4_others(
     datalist = json.loads((tmp_path / "data/datalist.json").read_text())
     assert (len(datalist["training"]), len(datalist["test"])) == (12, 4)
     options = {"epochs": 8, "val_interval": 8}
-    done = run("training", "train.yaml", tmp_path / "data", tmp_path / "run", PRETRAINED, **options)
+    done = run("training", "train.yaml", tmp_path / "data", tmp_path / "run", **options)
     assert done.returncode == 0, done.stderr[-3000:]
     weights = tmp_path / "run/models/model.pt"
-    done = run("evaluating", "evaluate.yaml", tmp_path / "data", tmp_path / "masks", PRETRAINED, checkpoint=weights)
+    done = run("evaluating", "evaluate.yaml", tmp_path / "data", tmp_path / "masks", checkpoint=weights)
     assert done.returncode == 0, done.stderr[-3000:]
     summary = evaluate(tmp_path / "data", tmp_path / "masks", tmp_path / "scores", command=[])
     assert summary["per_patient"]["dice"]["mean"] > 0.5

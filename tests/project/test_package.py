@@ -59,7 +59,7 @@ def test_wheel_holds_the_bundles_whole_with_weights_and_licenses(wheel: Path) ->
     assert "brainseg_unet/models/model.pt" in files
     assert {f"monai_brainseg/bundles/{name}" for name in files} <= names
     assert "brainseg_unet/brainseg_unet_scripts/encoders.py" in files
-    assert {"monai_brainseg/py.typed", "monai_brainseg/configs/pretrained.yaml"} <= names
+    assert {"monai_brainseg/py.typed", "monai_brainseg/configs/residual_unet.yaml"} <= names
     templates = {str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "monai_brainseg").rglob("*.html")}
     assert templates | {"monai_brainseg/reporting/style.css", "monai_brainseg/reporting/sort.js"} <= names
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
@@ -85,12 +85,12 @@ def test_installed_wheel_segments_a_phantom_from_any_folder(wheel: Path, tmp_pat
     away = tmp_path / "away"
     away.mkdir()
     code = (
-        "from monai_brainseg.runs.recipes import count_parameters, read_recipe; recipe = read_recipe('pretrained'); "
+        "from monai_brainseg.runs.recipes import count_parameters, read_recipe; recipe = read_recipe('residual_unet'); "
         "print(recipe.files[0], count_parameters(recipe))"
     )
     overlay, parameters = run(python, "-c", code, folder=away).split()
     assert Path(overlay).is_relative_to(site)
-    assert parameters == "3787298"
+    assert parameters == "6501324"
     run(bin_folder / "brainseg", "phantom", "--output", "in", "--patients", "1", "--size", "64", folder=away)
     run(bin_folder / "brainseg", "check", "in", "--output", "look", folder=away)
     assert (away / "look" / "check.html").is_file()
@@ -99,7 +99,7 @@ def test_installed_wheel_segments_a_phantom_from_any_folder(wheel: Path, tmp_pat
     (one,), (other,) = ([*each.glob("*_probability.nii.gz")] for each in (away / "masks", tmp_path / "here"))
     assert read_mask(one).max() > 0.1
     assert dice(read_mask(one) > 0.1, read_mask(other) > 0.1) > 0.999
-    words = [bin_folder / "brainseg", "predict", "in", "--output", "by_recipe", "--recipe", "best"]
+    words = [bin_folder / "brainseg", "predict", "in", "--output", "by_recipe", "--recipe", "bundle"]
     assert "1 study" in run(*words, folder=away)
 
 

@@ -94,7 +94,7 @@ def test_right_overrides_pass(overrides: dict[str, Any]) -> None:
 
 def test_overlays_of_the_repository_pass() -> None:
     check_command(ask(str(CONFIGS / "multi_gpu_train.yaml")))
-    check_command(ask("configs/pretrained.yaml", "configs/demo.yaml"))
+    check_command(ask("configs/residual_unet.yaml", "configs/demo.yaml"))
 
 
 @pytest.mark.parametrize("line", ["epochs: ten", "amp: 'false'", "device: cpu", "tumor_share: 7"])

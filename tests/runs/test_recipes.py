@@ -16,7 +16,7 @@ from monai_brainseg.runs.recipes import count_parameters, read_recipe, read_trai
 
 BUNDLE = Path("bundles/brainseg_unet")
 REPOSITORY = Path(__file__).resolve().parents[2]
-RECIPES = [file.stem for file in Path("configs/recipes").glob("*.yaml")] + ["fcn", "pretrained"]
+RECIPES = [file.stem for file in Path("configs/recipes").glob("*.yaml")] + ["fcn", "residual_unet"]
 
 
 def test_ids_that_both_configs_have_are_shared_with_what_they_refer_to() -> None:
@@ -32,15 +32,15 @@ def test_recipes_of_the_repository_fit_the_bundle(name: str) -> None:
     assert count_parameters(recipe) > 0
 
 
-def test_best_is_the_bundle_as_it_is() -> None:
-    assert yaml.safe_load(read_recipe("best", BUNDLE).files[0].read_text()) == {}
+def test_recipe_bundle_is_the_bundle_as_it_is() -> None:
+    assert yaml.safe_load(read_recipe("bundle", BUNDLE).files[0].read_text()) == {}
 
 
 def test_recipe_is_laid_over_those_that_it_is_based_on_each_once(tmp_path: Path) -> None:
     (tmp_path / "wide.yaml").write_text("based_on: [unet, fcn]\nepochs: 7")
     (tmp_path / "wider.yaml").write_text("based_on: [unet, wide]\npixel_size: 3.0")
     recipe = read_recipe(str(tmp_path / "wider.yaml"))
-    assert [file.stem for file in recipe.files] == ["unet", "fcn", "wide", "wider"]
+    assert [file.stem for file in recipe.files] == ["residual_unet", "unet", "fcn", "wide", "wider"]
     assert (recipe.content["epochs"], recipe.content["loss_name"], recipe.content["pixel_size"]) == (7, "bce", 3.0)
     assert recipe.evaluating["network_def"]["_target_"].endswith("FCNResNet50")
     assert recipe.evaluating["pixel_size"] == 3.0
@@ -50,7 +50,8 @@ def test_recipe_is_laid_over_those_that_it_is_based_on_each_once(tmp_path: Path)
 
 def test_recipe_without_the_one_that_it_is_based_on_is_refused(tmp_path: Path) -> None:
     train, recipe = str(BUNDLE / "configs/train.yaml"), "configs/recipes/unet_dice_iou.yaml"
-    check_command(Command("training", (train, "configs/recipes/unet.yaml", recipe), {}))
+    bases = ("configs/residual_unet.yaml", "configs/recipes/unet.yaml")
+    check_command(Command("training", (train, *bases, recipe), {}))
     with pytest.raises(InputError, match=r"iou.yaml: is based on unet.yaml; name that before it in --config"):
         check_command(Command("training", (train, recipe), {}))
     (tmp_path / "lost.yaml").write_text("based_on: [nowhere]")
@@ -73,9 +74,9 @@ def test_recipe_with_a_mistyped_id_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_weights_of_a_recipe_are_the_bundles_for_best_alone(name: str, tmp_path: Path) -> None:
+def test_weights_of_a_recipe_are_the_bundles_for_recipe_bundle_alone(name: str, tmp_path: Path) -> None:
     assert read_trained(name, None, [tmp_path / "any.pt"]).name == name
-    if name == "best":
+    if name == "bundle":
         assert read_trained(name, None, []).bundle.name == "brainseg_unet"
         return
     with pytest.raises(
@@ -92,7 +93,7 @@ def test_recipes_are_laid_over_their_own_bundle_from_any_folder(
     shutil.copytree(BUNDLE / "configs", tmp_path / "other" / "configs")
     monkeypatch.chdir(tmp_path)
     assert read_recipe(name).bundle.resolve() == (REPOSITORY / "bundles" / "brainseg_unet").resolve()
-    if name == "best":
+    if name == "bundle":
         assert read_recipe(name, "other").bundle.name == "other"
         return
     with pytest.raises(

@@ -13,10 +13,9 @@ import onnx
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from support.bundle_runs import BUNDLE
+from support.bundle_runs import BUNDLE, NARROW_UNET
 from support.fixed_bundles import (
     BRIGHT,
-    NARROW_UNET,
     bright_state,
     dice,
     make_bundle,
@@ -176,13 +175,11 @@ def test_weights_of_a_recipe_are_exported_in_every_form_but_the_zip(
 def large(tmp_path: Path) -> Path:
     """A copy of the bundle whose network is too large for the zoo, with weights of it."""
     bundle = shutil.copytree(BUNDLE, tmp_path / "brainseg_large", ignore=shutil.ignore_patterns("*.pt"))
-    text = (bundle / "configs/inference.yaml").read_text()
-    wide = "[64, 128, 256, 512, 1024]"
-    (bundle / "configs/inference.yaml").write_text(
-        text.replace("[32, 64, 128, 256, 512]", wide).replace("bundles/brainseg_unet", "bundles/brainseg_large")
-    )
-    config = ConfigParser.load_config_file(bundle / "configs/inference.yaml")
-    save_weights(bundle / "models/model.pt", random_state(config["network_def"], 0))
+    inference = bundle / "configs/inference.yaml"
+    text = inference.read_text().replace("bundles/brainseg_unet", "bundles/brainseg_large")
+    inference.write_text(text.replace("[128, 64, 32, 16, 16]", "[1024, 512, 256, 64, 16]"))
+    config = ConfigParser(ConfigParser.load_config_file(inference))
+    save_weights(bundle / "models/model.pt", config.get_parsed_content("network_def").state_dict())
     return bundle
 
 

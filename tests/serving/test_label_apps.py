@@ -110,6 +110,7 @@ def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
     assert changed == [
         "output_dir: $@bundle_root + '/training'",
         "ckpt_dir: $@bundle_root + '/models'",
+        "val_interval: 2 # epochs between two validations",
         "slices_per_volume: 64 # drawn from each volume in an epoch",
         "learning_rate: 0.0003",
         "pretrained: false # start with ImageNet's weights, if network_def has such an encoder",
@@ -121,7 +122,7 @@ def test_adapted_config_differs_in_a_few_lines_and_keeps_comments() -> None:
 def test_server_trains_as_the_overlay_for_a_few_studies_does() -> None:
     overlay = yaml.safe_load(Path("configs/finetune.yaml").read_text())
     adapted = yaml.safe_load(adapt_config((CONFIGS / "train.yaml").read_text()))
-    for name in ("slices_per_volume", "learning_rate"):
+    for name in ("val_interval", "slices_per_volume", "learning_rate"):
         assert adapted[name] == overlay[name]
 
 

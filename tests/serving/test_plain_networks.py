@@ -65,6 +65,16 @@ OUTSIDE: dict[str, tuple[object, dict[str, object]]] = {
         {"_target_": "EfficientNetBN", "model_name": "efficientnet-b0", "spatial_dims": 2, "in_channels": 3},
         {},
     ),
+    "fetches weights of another encoder": (
+        {
+            "_target_": "FlexibleUNet",
+            "in_channels": 3,
+            "out_channels": 2,
+            "backbone": "efficientnet-b0",
+            "pretrained": "@start",
+        },
+        {"start": True},
+    ),
     "macro": (UNET | {"spatial_dims": "%configs/train.yaml::batch_size"}, {}),
 }
 
@@ -104,7 +114,7 @@ def test_networks_with_plain_references_are_made(target: str) -> None:
 
 
 def test_our_networks_are_made() -> None:
-    for overlay in ("recipes/best", "fcn", "pretrained"):
+    for overlay in ("recipes/bundle", "fcn", "residual_unet"):
         for file in ("train.yaml", "inference.yaml"):
-            content = load_config(Path("bundles/brainseg_unet/configs") / file) | {"pretrained": False}
+            content = load_config(Path("bundles/brainseg_unet/configs") / file)
             assert read_network(content | load_config(Path("configs") / f"{overlay}.yaml")) is not None

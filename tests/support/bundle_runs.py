@@ -12,7 +12,11 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 BUNDLE = Path("bundles/brainseg_unet")
 CONFIGS = BUNDLE / "configs"
-NARROW = {"network_def::channels": [4, 8, 8, 8, 8]}
+NARROW_UNET: dict[str, Any] = {
+    "_target_": "UNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 2, "channels": [4, 8, 8, 8, 8],
+    "strides": [2, 2, 2, 2], "num_res_units": 2, "norm": "BATCH", "act": "RELU",
+}  # fmt: skip
+NARROW = {"network_def": NARROW_UNET}
 QUICK = NARROW | {
     "patch_size": [32, 32], "epochs": 2, "val_interval": 1, "cache_num": 20,
     "batch_size": 16, "slices_per_volume": 4,

@@ -16,10 +16,6 @@ from support.bundle_runs import CONFIGS
 from monai_brainseg.data.volumes import write_slices
 from monai_brainseg.phantoms.patients import Phantom, make_phantom
 
-NARROW_UNET: dict[str, Any] = {
-    "_target_": "UNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 2, "channels": [4, 8, 8, 8, 8],
-    "strides": [2, 2, 2, 2], "num_res_units": 2, "norm": "BATCH", "act": "RELU",
-}  # fmt: skip
 BRIGHT: dict[str, Any] = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 2, "kernel_size": 1}
 
 

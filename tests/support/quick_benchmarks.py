@@ -7,6 +7,7 @@ from pathlib import Path
 from monai_brainseg.cli.main import main
 
 NARROW = """
+based_on: [residual_unet]
 network_def::channels: [4, 8, 8, 8, 8]
 patch_size: [32, 32]
 epochs: 2

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from ignite.engine import Engine
-from support.bundle_runs import QUICK, assert_equal, build, command, run
+from support.bundle_runs import NARROW_UNET, QUICK, assert_equal, build, command, run
 from support.trainings import TRAIN_EPOCHS, train
 
 from monai_brainseg.data.splits import read_datalist
@@ -53,7 +53,7 @@ def test_resuming_with_another_network_or_fold_is_refused_by_name(prepared_phant
     for changed, name in (
         ({"fold": 1}, "fold"),
         ({"epochs": 2}, "epochs"),
-        ({"network_def::channels": [4, 8, 8, 8, 16]}, "network"),
+        ({"network_def": NARROW_UNET | {"channels": [4, 8, 8, 8, 16]}}, "network"),
     ):
         with pytest.raises(RuntimeError) as refused:
             train(prepared_phantoms, tmp_path, resume=True, **changed)

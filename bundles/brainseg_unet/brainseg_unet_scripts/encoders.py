@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,19 @@ def register_efficientnet_lite0() -> str:
     """Make the encoder known to ``FlexibleUNet`` and return its name, for ``backbone`` in a config."""
     FLEXUNET_BACKBONE.register_class(EfficientNetLite0Encoder)
     return NAME
+
+
+def check_patch(patch_size: Sequence[int]) -> None:
+    """Refuse patches that ``FlexibleUNet`` does not halve without a remainder.
+
+    Raises:
+        BundleError: a side is not a multiple of 32.
+    """
+    if any(side % 32 for side in patch_size):
+        raise BundleError(
+            f"patch_size {list(patch_size)}",
+            "must be a list of two multiples of 32, because FlexibleUNet halves it five times",
+        )
 
 
 def find_imagenet_weights() -> Path:

@@ -10,8 +10,10 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from monai.networks.nets import FlexibleUNet
 
 from brainseg_unet_scripts.cases import check_cases
+from brainseg_unet_scripts.encoders import check_patch
 from brainseg_unet_scripts.errors import BundleError
 from brainseg_unet_scripts.records import describe_weights, write_record
 from brainseg_unet_scripts.weights import check_weights, read_weights
@@ -50,6 +52,7 @@ def start_inference(
     dataset_dir: str,
     checkpoint: str,
     network: torch.nn.Module,
+    patch_size: Sequence[int],
     output_dir: str,
 ) -> None:
     """Check the command, and write the record of the coming masks.
@@ -60,12 +63,16 @@ def start_inference(
         dataset_dir: the folder that was searched for them.
         checkpoint: file of weights.
         network: the network that they are for.
+        patch_size: pixels of what it sees at a time.
         output_dir: folder of the masks.
 
     Raises:
-        BundleError: there are no cases, or the weights are missing, cannot be read or are another network's.
+        BundleError: there are no cases, the network cannot take the patches, or the weights are missing, cannot be read
+            or are another network's.
     """
     check_cases(cases, dataset_dir)
+    if isinstance(network, FlexibleUNet):
+        check_patch(patch_size)
     weights = read_weights(checkpoint)
     check_weights(weights["model"], network, checkpoint)
     write_record(output_dir, describe_weights(Path(checkpoint), weights["seen"]), precision)

