@@ -13,8 +13,8 @@ import torch
 
 from monai_brainseg.runs.processors import choose_threads
 
-# Counts the pages that the system hands out during a step of a small network: the median of steps, since another thread's
-# first memory, or a large block for which no free one fits, may come at any of them.
+# Counts the pages that the system hands out during a step of a small network: the median of steps, since the first
+# memory of another thread, or a large block for which no free one fits, may come at any of them.
 COUNT = """
 import resource, statistics, torch
 from monai_brainseg.runs.processors import keep_freed_memory
