@@ -72,7 +72,7 @@ def test_commands_of_the_readme_run_as_written(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
     masks = sorted((tmp_path / "runs/masks").glob("*.nii.gz"))
-    images = sorted((tmp_path / "data/lgg/imagesTs").glob("*_0000.nii.gz"))
+    images = sorted((tmp_path / "data/lgg/imagesTr").glob("*_0000.nii.gz"))
     assert [mask.name for mask in masks] == [image.name.replace("_0000", "") for image in images]
     for mask, image in zip(masks, images, strict=True):
         assert nib.load(mask).shape == nib.load(image).shape
