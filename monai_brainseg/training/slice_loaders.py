@@ -10,8 +10,8 @@ from monai.transforms import Randomizable
 from torch.nn.functional import pad
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.training.augment import RandomWarp, resample
 from monai_brainseg.training.device_slices import DeviceSliceDataset, DeviceVolume
+from monai_brainseg.training.warps import RandomWarp, resample
 
 
 class SliceLoader(Randomizable):

@@ -11,9 +11,9 @@ import torch
 from scipy import ndimage
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.training.augment import RandomWarp
 from monai_brainseg.training.device_slices import DeviceSliceDataset, DeviceVolume
 from monai_brainseg.training.slice_loaders import SliceLoader
+from monai_brainseg.training.warps import RandomWarp
 
 SIZE = (12, 10)
 
