@@ -7,11 +7,12 @@ the mask is scored against the truth, which is changed in the same way if the ch
 --changes names groups of `changes.py`: "sequences" (lost sequences, no skull), "scanners" (other scanners and other
 preprocessing), "odd" (studies that should be called unfamiliar). Random changes of a case are always the same.
 
-Writes left_out.csv, a row for each case and change, and left_out.json: for each source and change the mean Dice, and
-its difference from the unchanged images, with 95 % intervals by 2000 bootstrap draws of patients; the rank correlation
-of the confidence with the Dice of unchanged images; and with "odd", how well such studies are told from unchanged
-ones: area under the ROC curve, the share that is flagged where one in twenty unchanged studies is, and the ROC curve
-itself as left_out.png.
+Writes left_out.csv, a row for each case and change, as soon as a case is scored: a run that was interrupted goes on
+where it stopped, and files of several folds can be joined and summarised by another run. Then left_out.json: for each
+source and change the mean Dice, and its difference from the unchanged images, with 95 % intervals by 2000 bootstrap
+draws of patients; the rank correlation of the confidence with the Dice of unchanged images; and with "odd", how well
+such studies are told from unchanged ones: area under the ROC curve, the share that is flagged where one in twenty
+unchanged studies is, and the ROC curve itself as left_out.png.
 
 Run it in the root of the source tree, which need not be installed; the network runs on a GPU if there is one.
 """
@@ -22,7 +23,7 @@ import argparse
 import csv
 import dataclasses
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,19 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from monai_brainseg.data.case_voxels import find_own
-from monai_brainseg.data.cases import find_prepared
 from monai_brainseg.data.naming import SEQUENCES as NAMES
 from monai_brainseg.data.splits import Item, select_items
 from monai_brainseg.data.volumes import Volume, read_nifti
-from monai_brainseg.prediction.calibration import FLAGGED, describe_case
+from monai_brainseg.prediction.calibration import FLAGGED, describe, gather
 from monai_brainseg.prediction.confidence import measure_confidence
 from monai_brainseg.prediction.doubts import look_at_images
-from monai_brainseg.prediction.familiarity import TrainingSpace, Usual, find_usual, measure_oddness
+from monai_brainseg.prediction.familiarity import Signs, TrainingSpace, find_usual, measure_oddness
 from monai_brainseg.prediction.options import Model, Options, load_model
-from monai_brainseg.scoring.metrics import auroc, count_slices, dice, pool
+from monai_brainseg.scoring.metrics import Counts, auroc, count_slices, dice, pool
 
 Row = dict[str, Any]
+
+TEXTS = ("patient", "source", "site", "fold", "change")  # columns of the table that are no numbers
 
 
 def read_case(item: Item) -> tuple[list[Volume], torch.Tensor]:
@@ -58,7 +60,7 @@ def read_case(item: Item) -> tuple[list[Volume], torch.Tensor]:
 
 
 def segment(model: Model, volumes: list[Volume], stack: torch.Tensor, space: TrainingSpace | None) -> Row:
-    """Return the Dice, the confidence and the distance of a changed case."""
+    """Return the scores of a changed case, and the signs by which it may be called unfamiliar."""
     arrays = stack.numpy()
     images = {
         name: dataclasses.replace(volume, voxels=array)
@@ -66,25 +68,89 @@ def segment(model: Model, volumes: list[Volume], stack: torch.Tensor, space: Tra
     }
     own = find_own(images)
     result = model.segmenter.segment(own, look_at_images(own).scale)
-    distance = space.measure(result.descriptor) if space and result.descriptor is not None else np.inf
+    confidence = measure_confidence(result.probability, result.mask)
+    signs = Signs(np.inf, confidence)
+    if space and result.descriptor is not None:
+        signs = space.measure(result.descriptor, confidence)
+    return {**score(count_slices(result.mask, arrays[-1] > 0)), **signs._asdict()}
+
+
+def score(slices: Sequence[Counts]) -> Row:
+    """Return the Dice of a case, and the counts of which pooled Dice, Dice of slices and false alarms are made."""
+    whole = pool(slices)
+    tumor = [one for one in slices if one.true_positives + one.false_negatives]
     return {
-        "dice": dice(pool(count_slices(result.mask, arrays[-1] > 0))),
-        "confidence": measure_confidence(result.probability, result.mask),
-        "distance": distance if space else None,
+        "dice": dice(whole),
+        "true_positives": whole.true_positives,
+        "false_positives": whole.false_positives,
+        "false_negatives": whole.false_negatives,
+        "tumor_slices": len(tumor),
+        "dice_of_tumor_slices": sum(map(dice, tumor)),
+        "free_slices": len(slices) - len(tumor),
+        "false_alarms": sum(one.false_positives > 0 for one in slices if not one.true_positives + one.false_negatives),
     }
 
 
-def score_fold(
-    model: Model, items: Sequence[Item], space: TrainingSpace | None, changes: Mapping[str, Change], t2: Path | None
-) -> Iterator[Row]:
-    """Yield a row for each case of a fold and each change."""
-    for item in tqdm(items, disable=None):
-        volumes, stack = read_case(item)
-        files = sorted(t2.rglob(f"{item['patient']}_t2.nii*")) if t2 else []
-        for name, change in {**changes, **({T2: put_for_flair(files[0])} if files else {})}.items():
-            rng = np.random.default_rng(zlib.crc32(item["patient"].encode()))
-            facts = {"patient": item["patient"], "source": item.get("source", ""), "site": item.get("site", "")}
-            yield {**facts, "change": name, **segment(model, volumes, change(stack, rng), space)}
+def score_case(model: Model, item: Item, space: TrainingSpace | None, changes: Mapping[str, Change]) -> list[Row]:
+    """Return a row for each change of a case."""
+    volumes, stack = read_case(item)
+    rows = []
+    for name, change in changes.items():
+        rng = np.random.default_rng(zlib.crc32(item["patient"].encode()))
+        facts = {key: item.get(key, "") for key in ("patient", "source", "site", "fold")}
+        rows.append({**facts, "change": name, **segment(model, volumes, change(stack, rng), space)})
+    return rows
+
+
+def list_changes(item: Item, groups: Sequence[str], t2: Path | None) -> dict[str, Change]:
+    """Return what is to be done to a case: nothing, each change of the groups, and T2 for FLAIR if it has a T2."""
+    files = sorted(t2.rglob(f"{item['patient']}_t2.nii*")) if t2 and "odd" in groups else []
+    changes = {"unchanged": SEQUENCES["unchanged"]} | {k: v for group in groups for k, v in GROUPS[group].items()}
+    return changes | ({T2: put_for_flair(files[0])} if files else {})
+
+
+def score_fold(fold: int, items: Sequence[Item], arguments: argparse.Namespace, table: Path) -> None:
+    """Score the cases of a fold that the table does not have yet, and add them to it."""
+    scored = {(row["patient"], row["change"]) for row in read_rows(table)}
+    work = []
+    for item in (item for item in items if item["fold"] == fold):
+        changes = list_changes(item, arguments.changes, arguments.t2)
+        left = {name: change for name, change in changes.items() if (item["patient"], name) not in scored}
+        work += [(item, left)] if left else []
+    if not work:
+        return
+    file = Path(arguments.folds.replace("{fold}", str(fold)))
+    options, space = Options(checkpoints=(file,), recipe=arguments.recipe), None
+    if "odd" in arguments.changes:
+        others = [item for item in items if item["fold"] != fold]
+        space = TrainingSpace(*gather(describe(others, file, options, f"training studies of fold {fold}").values()))
+    model = load_model(dataclasses.replace(options, tta=arguments.tta))
+    for item, changes in tqdm(work, f"fold {fold}", unit="case", disable=None):
+        append_rows(score_case(model, item, space, changes), table)
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Return the rows that an earlier run wrote, or those of several runs joined; none if there is no file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as table:
+        rows = [row for row in csv.DictReader(table) if row["patient"] != "patient"]  # joined files repeat their heads
+    return [{key: value if key in TEXTS else read_number(value) for key, value in row.items()} for row in rows]
+
+
+def read_number(text: str) -> float | None:
+    """Return a number, or None of an empty cell."""
+    return float(text) if text else None
+
+
+def append_rows(rows: Sequence[Row], file: Path) -> None:
+    """Add rows to a table, with a head if it is new."""
+    new = not file.exists()
+    with file.open("a", newline="") as table:
+        writer = csv.DictWriter(table, list(rows[0]))
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
 
 
 def put_for_flair(file: Path) -> Change:
@@ -93,16 +159,21 @@ def put_for_flair(file: Path) -> Change:
     return of_images(lambda images: torch.stack([images[0], other, images[2]]))
 
 
-def learn_space(model: Model, items: Sequence[Item]) -> TrainingSpace:
-    """Return the training studies of a fold, as its network describes them."""
-    found = [describe_case(case, model) for case in tqdm(find_prepared(items).cases, "training studies", disable=None)]
-    return TrainingSpace(np.stack([each.descriptor for each in found if each]))
-
-
 def estimate(values: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
     """Return a mean and its interval."""
     means = values[rng.integers(len(values), size=(2000, len(values)))].mean(1)
     return {"mean": float(values.mean()), "interval": np.percentile(means, (2.5, 97.5)).tolist()}
+
+
+def add_up(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the pooled Dice, the mean Dice of slices with tumour, and the share of the others with a false alarm."""
+    total = {key: sum(row[key] for row in rows) for key in rows[0] if key not in TEXTS and rows[0][key] is not None}
+    right = 2 * total["true_positives"]
+    return {
+        "pooled": right / max(1, right + total["false_positives"] + total["false_negatives"]),
+        "tumor_slices": total["dice_of_tumor_slices"] / max(1, total["tumor_slices"]),
+        "false_alarms": total["false_alarms"] / max(1, total["free_slices"]),
+    }
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
@@ -110,15 +181,20 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     scores = {c: {r["patient"]: r["dice"] for r in rows if r["change"] == c} for c in {r["change"]: 0 for r in rows}}
     plain = scores["unchanged"]
-    found: dict[str, Any] = {"patients": len(plain), "changes": {}}
+    found: dict[str, Any] = {"patients": len(plain), "changes": {}, "sites": {}}
     for name, values in scores.items():
         dices = np.array(list(values.values()))
         effects = np.array([value - plain[patient] for patient, value in values.items()])
         found["changes"][name] = {
             "dice": estimate(dices, rng) | {"median": float(np.median(dices)), "worst": float(dices.min())},
             "effect": estimate(effects, rng),
+            **add_up([row for row in rows if row["change"] == name]),
         }
-    pairs = np.array([(row["confidence"], row["dice"]) for row in rows if row["change"] == "unchanged"])
+    unchanged = [row for row in rows if row["change"] == "unchanged"]
+    for site in sorted({row["site"] for row in unchanged}):
+        dices = np.array([row["dice"] for row in unchanged if row["site"] == site])
+        found["sites"][site] = {"patients": len(dices)} | estimate(dices, rng)
+    pairs = np.array([(row["confidence"], row["dice"]) for row in unchanged])
     drawn = [spearmanr(*pairs[rng.integers(len(pairs), size=len(pairs))].T).statistic for _ in range(2000)]
     found["confidence_and_dice"] = {
         "rank_correlation": float(spearmanr(*pairs.T).statistic),
@@ -129,10 +205,11 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
 
 def measure_detection(rows: Sequence[Row], picture: Path) -> dict[str, Any]:
     """Return how well odd studies are told from unchanged ones, and draw the ROC curves."""
+    signs = {id(row): Signs(row["distance"], row["confidence"], row["t1_likeness"]) for row in rows}
     plain = [row for row in rows if row["change"] == "unchanged"]
-    usual: Usual = find_usual([r["distance"] for r in plain], [r["confidence"] for r in plain], FLAGGED)
+    usual = find_usual([signs[id(row)] for row in plain], FLAGGED)
     for row in rows:
-        row["oddness"] = measure_oddness(row["distance"], row["confidence"], usual)
+        row["oddness"] = measure_oddness(signs[id(row)], usual).value
     normal = np.array([row["oddness"] for row in plain])
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.add_subplot(xlabel="unchanged studies that are flagged", ylabel="odd studies that are flagged")
@@ -162,24 +239,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="name of the files, without an ending")
     arguments = parser.parse_args()
     items = select_items(arguments.dataset, "training")
-    changes = {"unchanged": SEQUENCES["unchanged"]} | {k: v for g in arguments.changes for k, v in GROUPS[g].items()}
-    odd = "odd" in arguments.changes
-    rows: list[Row] = []
+    table = arguments.output.with_suffix(".csv")
     for fold in arguments.only or sorted({item["fold"] for item in items}):
-        file = Path(arguments.folds.replace("{fold}", str(fold)))
-        model = load_model(Options(checkpoints=(file,), recipe=arguments.recipe, tta=arguments.tta))
-        space = learn_space(model, [item for item in items if item["fold"] != fold]) if odd else None
-        own = [item for item in items if item["fold"] == fold]
-        rows += score_fold(model, own, space, changes, arguments.t2 if odd else None)
+        score_fold(fold, items, arguments, table)
+    rows = read_rows(table)
     record: dict[str, Any] = {"machine": describe_machine()}
-    if odd:
+    if "odd" in arguments.changes:
         record["detection"] = measure_detection(rows, arguments.output.with_suffix(".png"))
     for source in sorted({row["source"] for row in rows}):
         record[source or "all"] = summarise([row for row in rows if row["source"] == source])
-    with arguments.output.with_suffix(".csv").open("w", newline="") as file_:
-        table = csv.DictWriter(file_, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
     write_record(record, arguments.output.with_suffix(".json"))
 
 

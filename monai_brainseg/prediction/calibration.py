@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,20 +13,39 @@ from tqdm import tqdm
 from monai_brainseg.data.case_voxels import find_own, read_images
 from monai_brainseg.data.cases import Case, find_prepared
 from monai_brainseg.data.splits import Item, select_items
+from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.confidence import measure_confidence
 from monai_brainseg.prediction.doubts import look_at_images
-from monai_brainseg.prediction.familiarity import Descriptor, Familiar, TrainingSpace, find_usual, to_checkpoint
+from monai_brainseg.prediction.familiarity import (
+    Descriptor,
+    Familiar,
+    Signs,
+    TrainingSpace,
+    Usual,
+    find_usual,
+    to_checkpoint,
+)
 from monai_brainseg.prediction.options import Model, Options, load_model
+from monai_brainseg.prediction.segmenters import Segmentation
 from monai_brainseg.weights.checkpoints import read_checkpoint, write_checkpoint
 from monai_brainseg.weights.provenance import find_seen
 
 FLAGGED = 0.05  # share of usual studies that are called unfamiliar
 
 
-class _Description(NamedTuple):
+class Description(NamedTuple):
+    """What a network makes of a study.
+
+    Attributes:
+        descriptor: of the study.
+        confidence: of its mask.
+        t1: descriptor of its T1 before contrast in the place of FLAIR; None if it has no such image.
+    """
+
     descriptor: Descriptor
     confidence: float
+    t1: Descriptor | None
 
 
 def calibrate(
@@ -40,6 +59,7 @@ def calibrate(
 
     For each fold, its studies are compared with those that its network was trained on. What is usual is the mean and
     the deviation over all folds. The studies of a training that leaves none out are then described by its own network.
+    Studies that have a T1 before contrast are described twice, as they are and with T1 for FLAIR.
 
     Args:
         dataset: prepared folder.
@@ -54,36 +74,45 @@ def calibrate(
             studies by.
     """
     items = select_items(dataset, "training")
-    distances, confidences = [], []
+    signs: list[Signs] = []
     for fold, file in _find_weights(items, folds).items():
-        described = _describe(items, file, options, f"fold {fold}")
+        described = describe(items, file, options, f"fold {fold}")
         left_out = {item["patient"] for item in items if item["fold"] == fold}
-        space = TrainingSpace(_stack(each for patient, each in described.items() if patient not in left_out))
+        space = TrainingSpace(*gather(each for patient, each in described.items() if patient not in left_out))
         unseen = [each for patient, each in described.items() if patient in left_out]
-        distances += [space.measure(each.descriptor) for each in unseen]
-        confidences += [each.confidence for each in unseen]
+        signs += [space.measure(each.descriptor, each.confidence) for each in unseen]
     content = read_checkpoint(checkpoint)
     seen = set(find_seen(items, content.get("seen") or ()))
     if len(seen) < 2:
         raise InputError(
             checkpoint, f"was not trained on the studies of {dataset}", "name the weights of such a training"
         )
-    described = _describe([item for item in items if item["patient"] in seen], checkpoint, options, "all")
-    usual = find_usual(distances, confidences, FLAGGED)
-    write_checkpoint({**content, **to_checkpoint(Familiar(_stack(described.values()), usual))}, checkpoint)
-    say(
-        f"{len(distances)} studies left out of training: distance {usual.distance[0]:.2f} ± {usual.distance[1]:.2f}, "
-        f"confidence {usual.confidence[0]:.2f} ± {usual.confidence[1]:.2f}, limit {usual.limit:.2f}"
-    )
+    described = describe([item for item in items if item["patient"] in seen], checkpoint, options, "all")
+    usual, (descriptors, t1) = find_usual(signs, FLAGGED), gather(described.values())
+    write_checkpoint({**content, **to_checkpoint(Familiar(descriptors, usual, t1))}, checkpoint)
+    say(f"{len(signs)} studies left out of training: {_tell(usual)}")
     say(f"wrote {checkpoint}: `brainseg predict` now warns of studies that are unlike these")
 
 
-def describe_case(case: Case, model: Model, keep_scale: bool = False) -> _Description | None:
-    """Return a study's descriptor and the confidence of its mask; None if no slice shows a head."""
+def _tell(usual: Usual) -> str:
+    pairs = {"distance": usual.distance, "confidence": usual.confidence, "likeness to T1": usual.t1_likeness}
+    told = [f"{name} {pair[0]:.2f} ± {pair[1]:.2f}" for name, pair in pairs.items() if pair]
+    return ", ".join([*told, f"limit {usual.limit:.2f}"])
+
+
+def describe_case(case: Case, model: Model) -> Description | None:
+    """Return what a network makes of a study; None if no slice shows a head."""
     images = find_own(read_images(case))
-    result = model.segmenter.segment(images, look_at_images(images, keep_scale).scale)
-    confidence = measure_confidence(result.probability, result.mask)
-    return None if result.descriptor is None else _Description(result.descriptor, confidence)
+    result = segment(images, model)
+    if result.descriptor is None:
+        return None
+    t1 = segment({"flair": images["pre"]}, model).descriptor if "pre" in images else None
+    return Description(result.descriptor, measure_confidence(result.probability, result.mask), t1)
+
+
+def segment(images: Mapping[str, Volume], model: Model) -> Segmentation:
+    """Segment a study as ``predict`` does."""
+    return model.segmenter.segment(images, look_at_images(images).scale)
 
 
 def _find_weights(items: Sequence[Item], pattern: str) -> dict[int, Path]:
@@ -99,8 +128,18 @@ def _find_weights(items: Sequence[Item], pattern: str) -> dict[int, Path]:
     return found
 
 
-def _describe(items: Sequence[Item], file: Path, options: Options, name: str) -> dict[str, _Description]:
-    """Return what weights make of studies, by patient."""
+def describe(items: Sequence[Item], file: Path, options: Options, name: str) -> dict[str, Description]:
+    """Return what weights make of studies, by patient.
+
+    Args:
+        items: of a datalist.
+        file: the weights.
+        options: of the segmentation; its checkpoints are not used.
+        name: of the bar.
+
+    Raises:
+        InputError: the weights cannot be used, or are of a network without an encoder.
+    """
     model = load_model(replace(options, checkpoints=(file,)))
     if model.segmenter.describer is None:
         raise InputError(file, "is of a network without an encoder", "calibrate a network such as the bundle's own")
@@ -109,5 +148,8 @@ def _describe(items: Sequence[Item], file: Path, options: Options, name: str) ->
     return {patient: each for patient, each in found.items() if each is not None}
 
 
-def _stack(descriptions: Iterable[_Description]) -> Descriptor:
-    return np.stack([each.descriptor for each in descriptions])
+def gather(descriptions: Iterable[Description]) -> tuple[Descriptor, Descriptor | None]:
+    """Return descriptors ``[study, feature]``, and the mean ``[feature]`` of those with T1 for FLAIR or None."""
+    each = list(descriptions)
+    t1 = [one.t1 for one in each if one.t1 is not None]
+    return np.stack([one.descriptor for one in each]), np.mean(t1, 0) if t1 else None

@@ -2,16 +2,18 @@
 
 Each study is described by what the network's encoder makes of its slices. How far that is from the training studies is
 their Mahalanobis distance (Lee et al., "A simple unified framework for detecting out-of-distribution samples and
-adversarial attacks", NeurIPS 2018). A study with an unusual distance or an unusually low confidence is unfamiliar.
-`brainseg calibrate` measures on studies left out of training what is usual, and writes it into the weights.
+adversarial attacks", NeurIPS 2018). The likeliest mistake is a T1-weighted image given as FLAIR. Such a study is nearer
+to the training studies with their own T1 in the place of FLAIR than to the training studies as they are. A study with
+an unusual distance, likeness to T1 or low confidence is unfamiliar. `brainseg calibrate` measures on studies left out
+of training what is usual, and writes it into the weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -60,19 +62,45 @@ class StudyDescriber:
         self._slices.append(values[tissue > _SMALL].cpu())
 
 
-@dataclass(frozen=True)
-class Usual:
-    """What is usual of studies that a network has not seen.
+class Signs(NamedTuple):
+    """What may be unusual of a study.
 
     Attributes:
-        distance: mean and standard deviation of the logarithm of the distance to the training studies.
-        confidence: mean and standard deviation of the confidence.
+        distance: logarithm of the squared Mahalanobis distance to the training studies for each feature.
+        confidence: of its mask.
+        t1_likeness: how much less far it is from the training studies with T1 in the place of FLAIR, in squared
+            Mahalanobis distance for each feature; None if no training study had a T1.
+    """
+
+    distance: float
+    confidence: float
+    t1_likeness: float | None = None
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What is usual of studies that a network has not seen: mean and standard deviation of each sign.
+
+    Attributes:
         limit: a study that is less usual than this, in standard deviations, is unfamiliar.
     """
 
     distance: tuple[float, float]
     confidence: tuple[float, float]
     limit: float
+    t1_likeness: tuple[float, float] | None = None
+
+
+class Oddness(NamedTuple):
+    """How unusual a study is.
+
+    Attributes:
+        value: the largest deviation of a sign, in standard deviations of usual studies.
+        sign: the name of that sign, see ``Signs``.
+    """
+
+    value: float
+    sign: str
 
 
 @dataclass(frozen=True)
@@ -82,20 +110,23 @@ class Familiar:
     Attributes:
         descriptors: of its training studies, ``[study, feature]``.
         usual: of other studies.
+        t1: mean descriptor of training studies with their own T1 in the place of FLAIR, ``[feature]``; None if no
+            study had one.
     """
 
     descriptors: Descriptor
     usual: Usual
+    t1: Descriptor | None = None
 
-    def measure(self, descriptor: Descriptor | None, confidence: float) -> float:
-        """Return how unusual a study is, in standard deviations of usual ones; infinite if it shows no head."""
+    def measure(self, descriptor: Descriptor | None, confidence: float) -> Oddness:
+        """Return how unusual a study is; infinitely so if it shows no head."""
         if descriptor is None:
-            return float("inf")
-        return measure_oddness(self._space.measure(descriptor), confidence, self.usual)
+            return Oddness(float("inf"), "distance")
+        return measure_oddness(self._space.measure(descriptor, confidence), self.usual)
 
     @cached_property
     def _space(self) -> TrainingSpace:
-        return TrainingSpace(self.descriptors)
+        return TrainingSpace(self.descriptors, self.t1)
 
 
 class TrainingSpace:
@@ -103,47 +134,66 @@ class TrainingSpace:
 
     Args:
         descriptors: ``[study, feature]``, of two studies or more.
+        t1: ``[feature]``, the mean of such studies with T1 in the place of FLAIR.
     """
 
-    def __init__(self, descriptors: Descriptor) -> None:
-        self._mean = descriptors.mean(0)
+    def __init__(self, descriptors: Descriptor, t1: Descriptor | None = None) -> None:
+        self._mean, self._t1 = descriptors.mean(0), t1
         self._scale = descriptors.std(0) + 1e-6
         unit = (descriptors - self._mean) / self._scale
         covariance = (1 - _SHRINKAGE) * unit.T @ unit / len(unit) + _SHRINKAGE * np.eye(unit.shape[1])
         self._precision = np.linalg.inv(covariance)
 
-    def measure(self, descriptor: Descriptor) -> float:
-        """Return the logarithm of the squared Mahalanobis distance for each feature."""
-        unit = (descriptor - self._mean) / self._scale
-        return float(np.log(max(unit @ self._precision @ unit / len(unit), 1e-12)))
+    def measure(self, descriptor: Descriptor, confidence: float) -> Signs:
+        """Return the signs of a study."""
+        own = self._square(descriptor, self._mean)
+        likeness = None if self._t1 is None else own - self._square(descriptor, self._t1)
+        return Signs(float(np.log(max(own, 1e-12))), confidence, likeness)
+
+    def _square(self, descriptor: Descriptor, center: Descriptor) -> float:
+        unit = (descriptor - center) / self._scale
+        return float(unit @ self._precision @ unit / len(unit))
 
 
-def measure_oddness(distance: float, confidence: float, usual: Usual) -> float:
-    """Return the larger of two deviations from what is usual: a large distance, and a low confidence."""
-    far = (distance - usual.distance[0]) / usual.distance[1]
-    unsure = (usual.confidence[0] - confidence) / usual.confidence[1]
-    return max(far, unsure)
+def measure_oddness(signs: Signs, usual: Usual) -> Oddness:
+    """Return the largest deviation from what is usual: a large distance, a low confidence, a likeness to T1."""
+    deviations = [
+        Oddness(_deviate(signs.distance, usual.distance), "distance"),
+        Oddness(-_deviate(signs.confidence, usual.confidence), "confidence"),
+    ]
+    if signs.t1_likeness is not None and usual.t1_likeness is not None:
+        deviations.append(Oddness(_deviate(signs.t1_likeness, usual.t1_likeness), "t1_likeness"))
+    return max(deviations)
 
 
-def find_usual(distances: npt.ArrayLike, confidences: npt.ArrayLike, flagged: float) -> Usual:
+def _deviate(value: float, usual: tuple[float, float]) -> float:
+    return (value - usual[0]) / usual[1]
+
+
+def find_usual(studies: Sequence[Signs], flagged: float) -> Usual:
     """Return what is usual of studies, and the limit that flags a share of them.
 
     Args:
-        distances: of studies, each to the training studies of a network that has not seen it, ``[study]``.
-        confidences: of their masks by that network, ``[study]``.
+        studies: the signs of each, measured with a network that has not seen it.
         flagged: share of these studies, e.g. 0.05.
     """
-    far, sure = np.asarray(distances, float), np.asarray(confidences, float)
-    (distance, confidence) = ((float(each.mean()), float(each.std() + 1e-6)) for each in (far, sure))
-    usual = Usual(distance, confidence, limit=0.0)
-    oddness = [measure_oddness(*pair, usual) for pair in zip(far, sure, strict=True)]
+    distance = _spread([study.distance for study in studies])
+    confidence = _spread([study.confidence for study in studies])
+    likenesses = [study.t1_likeness for study in studies if study.t1_likeness is not None]
+    usual = Usual(distance, confidence, limit=0.0, t1_likeness=_spread(likenesses) if likenesses else None)
+    oddness = [measure_oddness(study, usual).value for study in studies]
     return replace(usual, limit=float(np.quantile(oddness, 1 - flagged)))
+
+
+def _spread(values: list[float]) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values) + 1e-6)
 
 
 def to_checkpoint(familiar: Familiar) -> dict[str, Any]:
     """Return what ``from_checkpoint`` reads, of tensors and plain values."""
     descriptors = torch.from_numpy(familiar.descriptors).float()
-    return {KEY: {"descriptors": descriptors, "usual": asdict(familiar.usual)}}
+    t1 = None if familiar.t1 is None else torch.from_numpy(familiar.t1).float()
+    return {KEY: {"descriptors": descriptors, "t1": t1, "usual": asdict(familiar.usual)}}
 
 
 def from_checkpoint(content: Mapping[str, Any], file: object) -> Familiar | None:
@@ -155,12 +205,25 @@ def from_checkpoint(content: Mapping[str, Any], file: object) -> Familiar | None
     if KEY not in content:
         return None
     try:
-        part = content[KEY]
-        distance, confidence = (tuple(map(float, part["usual"][name])) for name in ("distance", "confidence"))
-        descriptors = part["descriptors"].double().numpy()
-        usual = Usual((distance[0], distance[1]), (confidence[0], confidence[1]), float(part["usual"]["limit"]))
-        if descriptors.ndim == 2 and len(descriptors) > 1 and np.isfinite(descriptors).all():
-            return Familiar(descriptors, usual)
+        return _read_part(content[KEY])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError):
-        pass
-    raise InputError(file, f"its part {KEY!r} cannot be used", "write it again with `brainseg calibrate`")
+        raise InputError(file, f"its part {KEY!r} cannot be used", "write it again with `brainseg calibrate`") from None
+
+
+def _read_part(part: Mapping[str, Any]) -> Familiar:
+    usual, t1 = part["usual"], part.get("t1")
+    distance, confidence = _read_pair(usual["distance"]), _read_pair(usual["confidence"])
+    likeness = None if t1 is None else _read_pair(usual["t1_likeness"])
+    descriptors = part["descriptors"].double().numpy()
+    center = None if t1 is None else t1.double().numpy()
+    arrays = [descriptors, *([] if center is None else [center])]
+    if descriptors.ndim != 2 or len(descriptors) < 2 or not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError
+    if center is not None and center.shape != descriptors.shape[1:]:
+        raise ValueError
+    return Familiar(descriptors, Usual(distance, confidence, float(usual["limit"]), likeness), center)
+
+
+def _read_pair(values: Sequence[float]) -> tuple[float, float]:
+    mean, deviation = map(float, values)
+    return mean, deviation

@@ -38,6 +38,7 @@ _UNFAMILIAR = (
     "do not rely on this mask: the study is unlike those that the network was trained on; check that it shows a brain, "
     "that its FLAIR is FLAIR, and whether the images are disturbed"
 )
+_LIKE_T1 = "do not rely on this mask: the image given as FLAIR looks like a T1-weighted one; check that it is FLAIR"
 
 
 def predict(
@@ -110,8 +111,8 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
         maps["entropy"] = measure_entropy(result.probability)
     written, said = write_outputs(case, flair, result.mask, maps, output, model.name)
     doubts = [*case.notes, *look.warnings, *result.notes, *look_at_mask(result.mask, flair, look)]
-    if familiar and oddness is not None and oddness > familiar.usual.limit:
-        doubts.append(_UNFAMILIAR)
+    if familiar and oddness and oddness.value > familiar.usual.limit:
+        doubts.append(_LIKE_T1 if oddness.sign == "t1_likeness" else _UNFAMILIAR)
     voxels = int(result.mask.sum())
     record = {
         "case": case.patient,
@@ -125,7 +126,7 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
         "tumor_voxels": voxels,
         "tumor_ml": voxels * flair.voxel_size / 1000 if flair.spacing_known else None,
         "confidence": confidence,
-        "oddness": oddness if oddness is None or math.isfinite(oddness) else None,
+        "oddness": oddness.value if oddness and math.isfinite(oddness.value) else None,
         "warnings": [*doubts, *_warn_of_seen(case.patient, digest, model), *said],
         "seconds": time.perf_counter() - started,
     }
