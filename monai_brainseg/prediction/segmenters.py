@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
+from brainseg_unet_scripts.starts import list_causes
 from monai.data import ImageReader
 from monai.networks.nets import FlexibleUNet
 from monai.transforms import LoadImaged
@@ -115,7 +116,9 @@ class Segmenter:
             prediction = self._answer(data["image"])
             try:
                 output = self.postprocessing({**data, "pred": prediction})
-            except torch.cuda.OutOfMemoryError:
+            except RuntimeError as error:  # MONAI's transforms wrap the error in their own
+                if not any(isinstance(cause, torch.cuda.OutOfMemoryError) for cause in list_causes(error)):
+                    raise
                 self.notes.append("the GPU has too little memory for the volume: masks were made on the CPU")
                 output = self.postprocessing({**data, "pred": prediction.cpu()})
         mask, probability = (torch.as_tensor(output[key])[0].cpu().numpy() for key in ("pred", "probability"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.transforms import Compose, MapTransform
 from support.bundle_runs import NARROW_UNET
 from support.fixed_bundles import (
     BRIGHT,
@@ -275,6 +277,30 @@ def test_out_of_memory_falls_back_to_smaller_batches_and_says_so(tmp_path: Path)
     segmenter.network = Broken()
     with pytest.raises(InputError, match="--device cpu"):
         segmenter.segment(volume)
+
+
+class Short(MapTransform):
+    """A transform that once has not enough memory."""
+
+    lacking = 1
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        if self.lacking:
+            self.lacking -= 1
+            raise torch.cuda.OutOfMemoryError
+        return data
+
+
+def test_out_of_memory_within_monais_transforms_moves_them_to_the_cpu_and_says_so(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "bundle", BRIGHT, bright_state())
+    phantom = draw_phantom()
+    volume = {"flair": Volume(phantom.images[..., 1], make_affine(phantom), True)}
+    segmenter = load(folder)
+    expected = segmenter.segment(volume).mask
+    segmenter.postprocessing = Compose([Short("pred"), segmenter.postprocessing])  # MONAI wraps the error in its own
+    result = segmenter.segment(volume)
+    assert np.array_equal(result.mask, expected)
+    assert "masks were made on the CPU" in result.notes[-1]
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
