@@ -27,7 +27,7 @@ from monai_brainseg.scoring.operating_points import ChosenPoints, check_unused, 
 from monai_brainseg.scoring.patients import OVERLAPS, PatientScores, find_predictions, score_patient
 from monai_brainseg.scoring.summaries import summarise
 from monai_brainseg.scoring.summary_text import count_patients
-from monai_brainseg.weights.provenance import judge, read_seen
+from monai_brainseg.weights.provenance import judge, read_seen, read_seen_by_mask
 
 RULES = {
     "average": "per-patient figures: every patient counts once; whole volume, original grid, no smoothing",
@@ -109,7 +109,7 @@ def evaluate(
         raise InputError(f"--seed {seed}", "must be 0 or more")
     items = select_items(datalist, part, fold)
     found = _find_files(items, predictions)
-    provenance = judge(items, read_seen(predictions), allow_seen)
+    provenance = judge(items, read_seen(predictions), allow_seen, read_seen_by_mask(predictions))
     training = read_training_run(run) if run else None
     given = _read_points(operating_points, items, predictions) if operating_points else None
     make_folder(output)

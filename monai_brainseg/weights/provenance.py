@@ -78,31 +78,63 @@ def read_seen(predictions: Path) -> list[str] | None:
     Raises:
         InputError: the record cannot be read.
     """
-    file = predictions / RECORD
-    if not file.is_file():
-        return None
-    try:
-        record = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(file, f"cannot be read ({error})", "predict again, or remove it") from error
-    checkpoints = record.get("checkpoint") if isinstance(record, dict) else None
-    lists = [_read_hashes(each) for each in checkpoints] if isinstance(checkpoints, list) else []
+    lists = [_read_hashes(each) for each in _read_list(_read_record(predictions), "checkpoint")]
     # weights without hashes may have been trained on anybody
     return sorted({found for each in lists for found in each}) if lists and all(lists) else None
 
 
+def read_seen_by_mask(predictions: Path) -> dict[str, list[str]]:
+    """Return for each patient the hashes that the weights behind this one mask carry, where the record tells.
+
+    So masks of five folds, each made by the weights that have not seen it, can lie in one folder.
+
+    Args:
+        predictions: folder of masks; the ``cases`` of its ``run.json`` name their weights by SHA-256.
+
+    Raises:
+        InputError: the record cannot be read.
+    """
+    record, found = _read_record(predictions), {}
+    hashes = {c.get("sha256"): _read_hashes(c) for c in _read_list(record, "checkpoint") if isinstance(c, dict)}
+    for case in _read_list(record, "cases"):
+        settings = case.get("settings") if isinstance(case, dict) else None
+        digests = _read_list(settings, "weights")
+        lists = [hashes.get(digest) for digest in digests if isinstance(digest, str)]
+        if digests and len(lists) == len(digests) and all(lists):
+            found[str(case.get("case"))] = sorted({one for each in lists for one in each or ()})
+    return found
+
+
+def _read_record(predictions: Path) -> Any:
+    file = predictions / RECORD
+    try:
+        return json.loads(file.read_text()) if file.is_file() else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(file, f"cannot be read ({error})", "predict again, or remove it") from error
+
+
+def _read_list(record: Any, name: str) -> list[Any]:
+    content = record.get(name) if isinstance(record, dict) else None
+    return content if isinstance(content, list) else []
+
+
 def _read_hashes(checkpoint: Any) -> list[str]:
-    seen = checkpoint.get("seen") if isinstance(checkpoint, dict) else None
-    return [each for each in seen if isinstance(each, str)] if isinstance(seen, list) else []
+    return [each for each in _read_list(checkpoint, "seen") if isinstance(each, str)]
 
 
-def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allow_seen: bool) -> dict[str, Any]:
+def judge(
+    items: Sequence[Mapping[str, Any]],
+    seen: Collection[str] | None,
+    allow_seen: bool,
+    by_mask: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, Any]:
     """Return whether the weights have not seen these patients, in the form that every output shows.
 
     Args:
         items: datalist items of the patients to be scored.
         seen: hashes that the weights carry; None if unknown.
         allow_seen: score seen patients too, and say so; a patient with the name of a seen one then counts as seen.
+        by_mask: hashes that the weights behind a patient's mask carry, by patient; for others, it is ``seen``.
 
     Returns:
         ``state``: "clean", "seen" or "unknown"; ``note``, one sentence; ``patients``, those that were seen.
@@ -110,11 +142,14 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
     Raises:
         InputError: some were seen and that is not allowed.
     """
-    if seen is None:
+    carried = [(by_mask or {}).get(str(item["patient"]), seen) for item in items]
+    if any(hashes is None for hashes in carried):
         return _call_unknown("no record says which weights made these masks, so they may have seen these patients")
-    if not seen:
+    behind = [(item, hashes) for item, hashes in zip(items, carried, strict=True) if hashes]
+    if len(behind) < len(items):
         return _call_unknown("the weights do not say which patients they were trained on")
-    known, namesakes = find_seen(items, seen), find_namesakes(items, seen)
+    known = [patient for item, hashes in behind for patient in find_seen([item], hashes)]
+    namesakes = [patient for item, hashes in behind for patient in find_namesakes([item], hashes)]
     if known and not allow_seen:
         raise InputError(
             _name_some(known, items),
@@ -133,7 +168,7 @@ def judge(items: Sequence[Mapping[str, Any]], seen: Collection[str] | None, allo
         )
     if not all("hash" in item for item in items):
         return _call_unknown("the datalist has no hashes to recognise patients by; write it with `brainseg prepare`")
-    if not any(each.startswith("images:") for each in seen):
+    if not all(any(each.startswith("images:") for each in hashes) for _, hashes in behind):
         return _call_unknown("the weights carry no hashes of images, because their datalist had none")
     note = "the weights were neither trained nor selected on any of these patients"
     return {"state": "clean", "note": note, "patients": []}

@@ -22,6 +22,7 @@ from monai_brainseg.weights.provenance import (
     judge,
     list_hashes,
     read_seen,
+    read_seen_by_mask,
 )
 
 ONE = {"patient": "a_1", "subject": "a", "hash": "11"}
@@ -102,6 +103,26 @@ def test_record_of_several_weights_is_what_any_of_them_saw_and_one_silent_makes_
     record.write_text("{")
     with pytest.raises(InputError, match="run.json: cannot be read"):
         read_seen(tmp_path)
+
+
+def test_masks_of_several_weights_in_one_folder_are_judged_each_by_its_own(tmp_path: Path) -> None:
+    checkpoint = [
+        {"sha256": name, "seen": list_hashes([item])} for name, item in (("of_one", ONE), ("of_other", OTHER))
+    ]
+
+    def tell(*pairs: tuple[str, Any]) -> dict[str, Any]:
+        cases = [{"case": patient, "settings": {"weights": weights}} for patient, weights in pairs]
+        (tmp_path / "run.json").write_text(json.dumps({"checkpoint": checkpoint, "cases": cases}))
+        return judge([ONE, OTHER], read_seen(tmp_path), False, read_seen_by_mask(tmp_path))
+
+    assert tell(("a_1", ["of_other"]), ("c", ["of_one"]))["state"] == "clean"
+    for weights in (["of_one"], ["of_one", "of_other"], ["missing"], [], None, [1]):
+        with pytest.raises(InputError, match=r"patients \(a_1"):
+            tell(("a_1", weights), ("c", ["of_one"]))
+    with pytest.raises(InputError, match=r"2 of 2 patients"):
+        tell()
+    checkpoint[0]["seen"] = None
+    assert tell(("a_1", ["of_other"]), ("c", ["of_one"]))["state"] == "unknown"
 
 
 @pytest.fixture
