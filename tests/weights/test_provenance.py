@@ -106,8 +106,9 @@ def test_record_of_several_weights_is_what_any_of_them_saw_and_one_silent_makes_
 
 
 def test_masks_of_several_weights_in_one_folder_are_judged_each_by_its_own(tmp_path: Path) -> None:
-    checkpoint = [
-        {"sha256": name, "seen": list_hashes([item])} for name, item in (("of_one", ONE), ("of_other", OTHER))
+    checkpoint: list[dict[str, Any]] = [
+        {"sha256": "of_one", "seen": list_hashes([ONE])},
+        {"sha256": "of_other", "seen": list_hashes([OTHER])},
     ]
 
     def tell(*pairs: tuple[str, Any]) -> dict[str, Any]:
