@@ -62,6 +62,17 @@ def test_tissue_has_a_median_of_one_and_the_background_is_zero_whatever_the_unit
         assert channel[8:32, 8:32].median() == pytest.approx(1)
 
 
+def test_noise_around_zero_is_scaled_as_that_of_a_magnitude_image_and_standardised_images_as_before() -> None:
+    generator = torch.Generator().manual_seed(0)
+    brain = torch.zeros(1, 40, 40, 8)
+    brain[:, 8:32, 8:32] = 100 + 20 * torch.rand(1, 24, 24, 8, generator=generator)
+    noisy = brain + 15 * torch.randn(brain.shape, generator=generator)
+    scale = ScaleToTissued(keys="pred")
+    assert torch.equal(torch.as_tensor(apply(scale, noisy)), torch.as_tensor(apply(scale, noisy.abs())))
+    standardised = (brain - brain.mean()) / brain.std()
+    assert torch.allclose(apply(scale, standardised), apply(scale, brain), atol=1e-5)
+
+
 def test_probability_is_the_softmax_of_the_second_class_and_is_cut_at_the_operating_point() -> None:
     logits = torch.randn(2, 5, 5, 3)
     probability = apply(TumorProbabilityd(keys="pred"), logits)

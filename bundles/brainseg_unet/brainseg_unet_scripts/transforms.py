@@ -59,7 +59,8 @@ class ScaleToTissued(TensorTransformd):
     """Scale each channel so that the background is 0 and the median of the tissue 1, for any unit of the scanner.
 
     MONAI's ``ScaleIntensityRangePercentiles`` clips and scales to 0 to 1; tissue is then everything from the mean
-    upwards.
+    upwards. An image whose air scatters around zero, as noise of real and imaginary parts does, is made a magnitude
+    image first, as scanners do.
 
     Args:
         keys: of images.
@@ -76,9 +77,18 @@ class ScaleToTissued(TensorTransformd):
 
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the scaled volume, of the same shape."""
-        clipped = self.clip(volume)
+        clipped = self.clip(torch.stack([_to_magnitude(channel) for channel in volume]))
         medians = torch.stack([channel[channel >= channel.mean()].median() for channel in clipped])
         return clipped / medians.clamp_min(1e-3)[:, None, None, None]
+
+
+def _to_magnitude(channel: torch.Tensor) -> torch.Tensor:
+    """Return absolute values if about half of what is darker than the mean is negative, else the same values.
+
+    Of a standardised image all of it is negative, and of a magnitude image nothing.
+    """
+    negative = (channel < 0).sum() / (channel < channel.mean()).sum().clamp_min(1)
+    return channel.abs() if 0.25 < negative < 0.75 else channel
 
 
 class ScaleToGreyd(TensorTransformd):
