@@ -38,7 +38,9 @@ _UNFAMILIAR = (
     "do not rely on this mask: the study is unlike those that the network was trained on; check that it shows a brain, "
     "that its FLAIR is FLAIR, and whether the images are disturbed"
 )
-_LIKE_T1 = "do not rely on this mask: the image given as FLAIR looks like a T1-weighted one; check that it is FLAIR"
+_LIKE_T1 = (
+    "do not rely on this mask: the image given as FLAIR does not look like FLAIR (T1-weighted?); check which image it is"
+)
 
 
 def predict(
