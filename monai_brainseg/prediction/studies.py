@@ -39,7 +39,7 @@ _UNFAMILIAR = (
     "that its FLAIR is FLAIR, and whether the images are disturbed"
 )
 _LIKE_T1 = (
-    "do not rely on this mask: the image given as FLAIR does not look like FLAIR (T1-weighted?); check which image it is"
+    "do not rely on this mask: the image given as FLAIR does not look like FLAIR (T1-weighted?); check what it is"
 )
 
 
