@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from changes import GROUPS, ODD, SEQUENCES, T2, Change, of_images
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from measuring import describe_machine, write_record
 from scipy.stats import spearmanr
@@ -213,6 +214,7 @@ def measure_detection(rows: Sequence[Row], picture: Path) -> dict[str, Any]:
     normal = np.array([row["oddness"] for row in plain])
     figure = Figure(figsize=(6, 6), layout="constrained")
     axes = figure.add_subplot(xlabel="unchanged studies that are flagged", ylabel="odd studies that are flagged")
+    axes.set_prop_cycle(color=colormaps["tab20"](range(20)))  # more kinds than the ten usual colours
     found = {}
     for kind in [kind for kind in (*ODD, T2) if any(row["change"] == kind for row in rows)]:
         odd = np.array([row["oddness"] for row in rows if row["change"] == kind])
