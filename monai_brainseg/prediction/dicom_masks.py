@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_brainseg import __version__
+from monai_brainseg.data.dicom_volumes import order_frames
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_whole
 
@@ -31,7 +32,7 @@ def write_segmentation(mask: np.ndarray, files: Sequence[Path], file: Path, netw
 
     Args:
         mask: ``[x, y, z]`` bool.
-        files: the series' slices in the order of z, or its one file of several frames.
+        files: the series' slices, or its one file of several frames.
         file: ``.dcm``.
         network: what made the mask, with a version.
 
@@ -53,7 +54,12 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
     except ImportError as error:
         raise InputError(file.name, MISSING, _INSTALL) from error
     try:
-        sources = [pydicom.dcmread(source) for source in files]
+        frames = order_frames(files)
+        sources = [pydicom.dcmread(file, force=True) for file in dict.fromkeys(frame.file for frame in frames)]
+        pixels = mask.transpose(2, 1, 0)
+        if len(sources) == 1:
+            # The frames of a file may be stored in another order.
+            pixels = pixels[np.argsort([frame.index or 0 for frame in frames])]
         maker = hd.AlgorithmIdentificationSequence(network, codes.DCM.ArtificialIntelligence, __version__)
         segment = hd.seg.SegmentDescription(
             segment_number=1,
@@ -65,7 +71,7 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
         )
         made = hd.seg.Segmentation(
             source_images=sources,
-            pixel_array=np.ascontiguousarray(mask.transpose(2, 1, 0)),
+            pixel_array=np.ascontiguousarray(pixels),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[segment],
             series_instance_uid=hd.UID(),
