@@ -35,7 +35,7 @@ def is_available(uid: str) -> bool:
     """Can a compression be decoded here?"""
     import imagecodecs
 
-    return uid in _CODECS and bool(getattr(imagecodecs, _CODECS[uid].upper()).available)
+    return uid in _CODECS and getattr(getattr(imagecodecs, _CODECS[uid].upper(), None), "available", False)
 
 
 def decode_frame(source: bytes, runner: Any) -> bytes:

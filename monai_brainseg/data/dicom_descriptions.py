@@ -16,7 +16,7 @@ _T1, _T2 = (re.compile(rf"t{number}(?!\d)", re.IGNORECASE) for number in (1, 2))
 _UID = re.compile(r"\d+(?:\.\d+){4,}")
 # Names that media and exports give folders: SE000003, 00000017, S10, DICOM, 1.2.840.113619.2.
 _MEDIA = re.compile(
-    r"(?:dicom(?:dir|obj)?|dcm|images?|st|stu|std|se|ser|srs|series|exam|im|img)[-_ ]?\d*|p[at]\d{4,}|[a-z]|\d{5,}|"
+    r"(?:dicom(?:dir|obj)?|dcm|images?|st|stu|std|se|ser|srs|series|exam|im|img)[-_ ]?\d*|p[at]\d{4,}|\d{5,}|"
     r"(?=.*\d)[0-9a-f]{8}",
     re.IGNORECASE,
 )
@@ -74,8 +74,13 @@ def name_series(description: str, number: str) -> str:
 
 def says_something(folder: str, personal: Collection[str]) -> bool:
     """Has a folder a name of its own, which is not one that media give, and does not say who the person is?"""
+    return not is_personal(folder, personal) and not _MEDIA.fullmatch(folder)
+
+
+def is_personal(folder: str, personal: Collection[str]) -> bool:
+    """Does the name of a folder say who the person is, or a UID, or nothing?"""
     clean = clean_description(folder, personal)
-    return bool(clean) and clean == folder.strip(" _-.,;:/") and not _MEDIA.fullmatch(folder)
+    return not clean or clean != folder.strip(" _-.,;:/")
 
 
 def _to_time(value: Any) -> float:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from monai_brainseg.data.dicom import Series, choose_series
-from monai_brainseg.data.dicom_descriptions import name_series, says_something
+from monai_brainseg.data.dicom_descriptions import is_personal, name_series, says_something
 from monai_brainseg.data.naming import clean_name
 from monai_brainseg.errors import InputError
 
@@ -24,7 +23,7 @@ def name_studies(studies: Sequence[Sequence[Series]], wanted: str | None) -> lis
         wanted: see ``dicom.choose_series``.
     """
     # As it was given: a link is not followed.
-    folders = [Path(os.path.abspath(find_common([one.files[0].parent for one in study]))) for study in studies]
+    folders = [find_common([one.files[0].parent for one in study]).absolute() for study in studies]
     counts = Counter(folders)
     names = []
     for study, folder in zip(studies, folders, strict=True):
@@ -32,11 +31,14 @@ def name_studies(studies: Sequence[Sequence[Series]], wanted: str | None) -> lis
         described = name_series(series.description, series.number)
         own = folder.name if says_something(folder.name, series.personal) else ""
         names.append(clean_name(described if not own else f"{own}_{described}" if counts[folder] > 1 else own))
-    above = [
-        [place.name for place in (folder, *folder.parents) if says_something(place.name, study[0].personal)]
-        for study, folder in zip(studies, folders, strict=True)
-    ]
-    return list(_number(_put_folders(names, above)))
+    persons = [study[0].personal for study in studies]
+    for takes in (says_something, lambda name, personal: not is_personal(name, personal)):
+        above = [
+            [place.name for place in (folder, *folder.parents) if takes(place.name, personal)]
+            for folder, personal in zip(folders, persons, strict=True)
+        ]
+        names = _put_folders(names, above)
+    return list(_number(names))
 
 
 def describe_series(series: Series) -> Iterator[str]:
