@@ -59,7 +59,8 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--series",
         metavar="NUMBER",
-        help="DICOM series to segment: its number, its UID or a part of its description (default: FLAIR)",
+        help="DICOM series to segment: its number, a part of its description, or what a message lists (default: FLAIR "
+        "that is not T1-weighted)",
     )
     add_bundle(parser)
     add_recipe(parser)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from monai_brainseg.data.cases import Case, find_form
-from monai_brainseg.data.dicom import read_series
+from monai_brainseg.data.dicom_volumes import read_series
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.volumes import Volume, hash_images, read_nifti, read_slices, stack_slices
 from monai_brainseg.errors import InputError

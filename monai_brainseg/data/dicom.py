@@ -1,29 +1,29 @@
-"""DICOM series: found, ordered and read by ITK, into a volume on the scanner's grid."""
+"""DICOM series: found among files, freed of copies, and grouped into studies."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monai_brainseg.data.volumes import Volume
+from monai_brainseg.data.dicom_descriptions import (
+    clean_description,
+    find_contrast,
+    list_personal,
+    says_something,
+)
+from monai_brainseg.data.dicom_headers import find_class, read_header, read_text, read_times
+from monai_brainseg.data.dicom_images import Image, divide_series, leave_copies, read_image
 from monai_brainseg.errors import InputError
 
-DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
-
-# Series of a study that are not images of a head: reports, segmentations, other masks.
-_NO_IMAGES = ("SR", "SEG", "RTSTRUCT", "PR", "KO", "DOC")
-_STUDY, _SERIES, _MODALITY = "0020|000d", "0020|000e", "0008|0060"
-_DESCRIPTION, _PROTOCOL, _NUMBER = "0008|103e", "0018|1030", "0020|0011"
-_POSITION, _ORIENTATION = "0020|0032", "0020|0037"
-# Share of the distance between slices. Some scanners write positions with few digits.
-_UNEVEN = 0.1
-# ITK's world is LPS, NIfTI's RAS.
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# MR, enhanced MR of several frames, and enhanced MR made from single slices.
+_MR = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 
 
 @dataclass(frozen=True)
@@ -31,77 +31,99 @@ class Series:
     """One series of a study.
 
     Attributes:
-        study: UID of the study. The patient's identity is not read.
+        study: tells studies and persons apart; only to be compared, since it holds what identifies them.
         uid: UID of the series.
         number: number of the series, given by the scanner.
-        description: name that the scanner gave it.
-        files: its slices in order.
+        description: name that the scanner gave it, without what names a person.
+        files: its images in order.
+        contrast: "flair", "t1 flair" or empty, see ``dicom_descriptions.find_contrast``.
+        reason: what shows that a FLAIR is T1-weighted.
+        detail: what tells it from others of its number.
+        choice: what ``--series`` takes for it, where its number is not enough.
+        notes: what was noticed when it was found.
+        personal: words that may not reach a name.
     """
 
-    study: str
+    study: tuple[str, ...]
     uid: str
     number: str
     description: str
     files: tuple[Path, ...]
+    contrast: str = ""
+    reason: str = ""
+    detail: str = ""
+    choice: str = ""
+    notes: tuple[str, ...] = ()
+    personal: frozenset[str] = field(default=frozenset(), repr=False)
 
     def __str__(self) -> str:
-        return f"{self.number or self.uid}: {self.description or 'no description'} ({len(self.files)} files)"
+        count = f"{len(self.files)} file{'s' * (len(self.files) != 1)}"
+        detail = f", {self.detail}" if self.detail else ""
+        return f"{self.choice or self.number or 'none'}: {self.description or 'no description'} ({count}{detail})"
 
 
-def is_dicom(file: Path) -> bool:
-    """Has a file a DICOM ending, or no ending and DICOM's mark in its content?"""
-    if file.suffix.lower() in DICOM_ENDINGS:
-        return True
-    # An ending may be the last number of a UID.
-    if file.suffix and not file.suffix[1:].isdigit():
-        return False
-    try:
-        with file.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+@dataclass
+class Listing:
+    """What is among DICOM files.
+
+    Attributes:
+        series: those of MR images, sorted by number.
+        other: other objects, by what they are.
+        unreadable: files that are damaged or are not DICOM.
+    """
+
+    series: list[Series] = field(default_factory=list)
+    other: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    unreadable: list[Path] = field(default_factory=list)
 
 
-def load_itk(path: Path) -> Any:
-    """Return ITK. It loads slowly, and only DICOM needs it.
+def list_series(files: Iterable[Path]) -> Listing:
+    """Find the series among files: by the UID of the series, wherever they are, and by the size of their images.
 
-    Args:
-        path: what is to be read with it.
+    A series that holds several volumes (echoes, copies that differ) is divided into them. Equal copies count once.
 
     Raises:
-        InputError: it is not installed.
+        InputError: pydicom is not installed.
     """
-    try:
-        import itk
-    except ImportError as error:
-        raise InputError(path, "DICOM needs ITK, which is not installed", "pip install itk") from error
-    return itk
+    listing = Listing()
+    groups: dict[tuple[Any, ...], list[Image]] = defaultdict(list)
+    for file in sorted(files):
+        try:
+            header = read_header(file)
+            kind = _name_other(header)
+            if kind:
+                listing.other[kind].append(file)
+                continue
+            image = read_image(file, header)
+            key = (*_identify_study(header), *_identify_series(header, file), image.frames[0].size)
+        except InputError as error:
+            if "pip install" in error.remedy:
+                raise
+            listing.unreadable.append(file)
+            continue
+        groups[key].append(image)
+    for images in groups.values():
+        kept, copies = leave_copies(images)
+        parts = divide_series(kept)
+        listing.series += [_describe(part, detail, copies) for detail, part in parts]
+    listing.series.sort(key=lambda one: (_to_number(one.number), one.description, one.files))
+    return listing
 
 
-def list_series(folder: Path) -> list[Series]:
-    """Return the image series of a folder, without its subfolders, sorted by number.
-
-    Raises:
-        InputError: none of the files can be read as DICOM, or ITK is not installed.
-    """
-    itk = load_itk(folder)
-    itk.Object.SetGlobalWarningDisplay(False)
-    names = itk.GDCMSeriesFileNames.New()
-    names.SetUseSeriesDetails(True)
-    names.SetDirectory(str(folder))
-    groups = [tuple(map(Path, names.GetFileNames(uid))) for uid in names.GetSeriesUIDs()]
-    if not groups:
-        raise InputError(folder, "holds no DICOM image that can be read", "export it again")
-    series = [_describe(files) for files in groups]
-    return sorted((one for one in series if one is not None), key=lambda one: (_to_number(one.number), one.uid))
+def group_studies(series: Iterable[Series]) -> list[list[Series]]:
+    """Return the series of each study, each with what ``--series`` takes for it."""
+    studies: dict[tuple[str, ...], list[Series]] = defaultdict(list)
+    for one in series:
+        studies[one.study].append(one)
+    return [list(_number(several)) for several in studies.values()]
 
 
 def choose_series(series: Sequence[Series], wanted: str | None, folder: Path) -> Series:
-    """Return the series that was asked for, else the one whose description says FLAIR, else the only one.
+    """Return the series that was asked for, else the FLAIR that is not T1-weighted, else the only one.
 
     Args:
         series: of one study.
-        wanted: number, UID, or a part of the description.
+        wanted: number, what the message gives for one whose number repeats, UID, or a part of the description.
         folder: where they are.
 
     Raises:
@@ -109,113 +131,97 @@ def choose_series(series: Sequence[Series], wanted: str | None, folder: Path) ->
     """
     meant = [one for one in series if _is_meant(one, wanted)] if wanted else []
     if not wanted:
-        flair = [one for one in series if says_flair(one.description)]
-        meant = flair or list(series)
+        meant = [one for one in series if one.contrast == "flair"] or list(series)
     if len(meant) == 1:
         return meant[0]
     problem = f"no series matches {wanted!r}" if wanted and not meant else f"{len(meant)} series match"
     listed = "; ".join(map(str, series)) or "none"
-    raise InputError(folder, f"{problem} (the folder has: {listed})", "choose one with --series NUMBER")
+    raise InputError(folder, f"{problem} (the folder has: {listed})", "choose one with --series NUMBER, as listed")
 
 
-def says_flair(description: str) -> bool:
-    """Does a series' description name FLAIR? Siemens also calls it dark fluid."""
-    return bool(re.search(r"flair|dark.?fl", description, re.IGNORECASE))
+def _name_other(header: Any) -> str:
+    """Return what an object is that is not an MR image; empty for one."""
+    from pydicom.uid import UID
+
+    kind = find_class(header)
+    if kind in _MR or (not kind and read_text(header, "Modality") in ("MR", "")):
+        return ""
+    name = UID(kind).name if kind else read_text(header, "Modality")
+    return "private object" if name == kind else name
 
 
-def read_series(files: Sequence[Path]) -> Volume:
-    """Read the slices of a series into one volume, float32, values rescaled as the files say.
-
-    Args:
-        files: in order, or one file of several frames.
-
-    Returns:
-        ``[x, y, z]`` = [column, row, slice] with its affine in millimetres.
-
-    Raises:
-        InputError: a file is missing or unreadable, slices are missing, differ in direction or share a position, or ITK
-            is not installed.
-    """
-    itk = load_itk(files[0])
-    itk.Object.SetGlobalWarningDisplay(False)
-    headers = [_read_header(file) for file in files]
-    if len(files) > 1:
-        _check_slices(files, headers)
-    try:
-        source = list(map(str, files)) if len(files) > 1 else str(files[0])
-        image = itk.imread(source, itk.F, imageio=itk.GDCMImageIO.New())
-        voxels = itk.array_from_image(image)
-        direction, origin = itk.array_from_matrix(image.GetDirection()), np.array(image.GetOrigin())
-        spacing = np.array(image.GetSpacing())
-    except Exception as error:  # ITK raises RuntimeError, or what its readers do
-        raise _unreadable(files[0].parent if len(files) > 1 else files[0]) from error
-    if voxels.ndim == 2:
-        voxels, direction = voxels[np.newaxis], np.block([[direction, np.zeros((2, 1))], [0, 0, 1]])
-        origin, spacing = np.append(origin, 0.0), np.append(spacing, 1.0)
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = direction * spacing, origin
-    if voxels.ndim != 3 or not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
-        raise InputError(files[0], "is not a volume of grey slices", "export the series again")
-    return Volume(np.ascontiguousarray(voxels.transpose(2, 1, 0)), _LPS_TO_RAS @ affine, spacing_known=True)
+def _identify_series(header: Any, file: Path) -> tuple[str, ...]:
+    """Return the UID of a series; its number, description and folder if it has none."""
+    read = partial(read_text, header)
+    uid = read("SeriesInstanceUID")
+    return (uid,) if uid else (read("SeriesNumber"), read("SeriesDescription"), str(file.parent))
 
 
-def _describe(files: tuple[Path, ...]) -> Series | None:
-    header = _read_header(files[0])
-    if header.get(_MODALITY) in _NO_IMAGES:
-        return None
-    description = header.get(_DESCRIPTION) or header.get(_PROTOCOL, "")
-    return Series(header.get(_STUDY, ""), header.get(_SERIES, ""), header.get(_NUMBER, ""), description, files)
+def _identify_study(header: Any) -> tuple[str, ...]:
+    """Return person and study. Anonymised files of several persons may share or lack a part of it."""
+    read = partial(read_text, header)
+    person = read("PatientID") + "|" + re.sub(r"\W+", "", read("PatientName")).casefold()
+    study = read("StudyInstanceUID")
+    return (person, study) if study else (person, "", *map(read, ("StudyDate", "StudyTime", "StudyID")))
 
 
-def _read_header(file: Path) -> dict[str, str]:
-    """Return the tags that are needed; names and birth dates are not read."""
-    itk = load_itk(file)
-    if not file.is_file():
-        raise InputError(file, "no such file", "check the path")
-    try:
-        reader = itk.GDCMImageIO.New()
-        reader.SetFileName(str(file))
-        reader.ReadImageInformation()
-        tags: Any = reader.GetMetaDataDictionary()
-        wanted = (_STUDY, _SERIES, _MODALITY, _DESCRIPTION, _PROTOCOL, _NUMBER, _POSITION, _ORIENTATION)
-        return {tag: str(tags[tag]).strip() for tag in wanted if tags.HasKey(tag)}
-    except Exception as error:
-        raise _unreadable(file) from error
+def _describe(images: Sequence[Image], detail: str, copies: Sequence[Image]) -> Series:
+    header = read_header(images[0].file)
+    personal = list_personal(header)
+    study, folder = _identify_study(header), images[0].file.parent
+    if not study[1]:
+        # Without a study's UID, series of one study share a frame of reference and a folder; media have one for each.
+        frame = read_text(header, "FrameOfReferenceUID")
+        study += (frame, str(folder.parent if frame and not says_something(folder.name, personal) else folder))
+    text = read_text(header, "SeriesDescription") or read_text(header, "ProtocolName")
+    contrast, reason = find_contrast(text, *read_times(header))
+    return Series(
+        study,
+        read_text(header, "SeriesInstanceUID"),
+        read_text(header, "SeriesNumber"),
+        clean_description(text, personal),
+        tuple(image.file for image in sorted(images, key=_find_depth)),
+        contrast,
+        reason,
+        clean_description(detail, personal),
+        notes=tuple(_note(images, copies)),
+        personal=personal,
+    )
 
 
-def _check_slices(files: Sequence[Path], headers: Sequence[dict[str, str]]) -> None:
-    places = _read_numbers(header.get(_POSITION) for header in headers)
-    turns = _read_numbers(header.get(_ORIENTATION) for header in headers)
-    if len(places) != len(files) or len(turns) != len(files):
-        return  # old scanners, secondary captures: there is nothing to compare
-    if np.abs(turns - turns[0]).max() > 1e-3:
-        odd = int(np.abs(turns - turns[0]).max(axis=1).argmax())
-        raise InputError(files[odd], f"has another direction than {files[0].name}", "separate the mixed series")
-    depths = places @ np.cross(turns[0, :3], turns[0, 3:])
-    order = np.argsort(depths)
-    if np.diff(depths[order]).min() < 1e-3:
-        again = order[int(np.diff(depths[order]).argmin()) :][:2]
-        raise InputError(
-            files[again[1]], f"has the position of {files[again[0]].name}", "separate the mixed series (echoes, times)"
-        )
-    steps = np.diff(depths)
-    usual = float(np.median(steps))
-    if np.abs(steps - usual).max() > _UNEVEN * abs(usual):
-        gap = int(np.abs(steps - usual).argmax())
-        distances = f"{abs(steps[gap]):.4g} mm, but the others are {abs(usual):.4g} mm apart"
-        raise InputError(
-            files[gap + 1], f"its distance from {files[gap].name} is {distances}", "slices are missing: export them all"
-        )
+def _note(images: Sequence[Image], copies: Sequence[Image]) -> Iterator[str]:
+    if copies:
+        what = "1 image is" if len(copies) == 1 else f"{len(copies)} images are"
+        yield f"{what} there twice with equal pixels and counted once ({copies[0].file.name})"
+    if len(images) > 1 and not any(frame.position for frame in images[0].frames):
+        yield "its images do not say where they are; they were put in the order of their numbers, as evenly spaced"
+    elif len(images[0].frames) > 1 and not images[0].frames[0].position:
+        yield "its frames do not say where they are; they were taken in their stored order, as evenly spaced"
 
 
-def _read_numbers(texts: Iterable[str | None]) -> np.ndarray:
-    return np.array([[float(number) for number in text.split("\\")] for text in texts if text])
+def _find_depth(image: Image) -> tuple[float, float, Path]:
+    first = image.frames[0]
+    if first.position is None or first.directions is None:
+        return 0.0, first.number, image.file
+    return float(np.dot(first.position, np.cross(first.directions[:3], first.directions[3:]))), 0.0, image.file
+
+
+def _number(series: Sequence[Series]) -> Iterator[Series]:
+    """Give series whose number repeats, or is missing, what ``--series`` takes: ``5.1``, ``5.2``, ``none.1``."""
+    counts = Counter(one.number for one in series)
+    seen: Counter[str] = Counter()
+    for one in series:
+        seen[one.number] += 1
+        again = counts[one.number] > 1
+        choice = (one.number or "none") + (f".{seen[one.number]}" if again else "")
+        folder = f"in {clean_description(one.files[0].parent.name, one.personal)}"
+        yield replace(one, choice=choice, detail=one.detail or (folder if again else ""))
 
 
 def _is_meant(series: Series, wanted: str) -> bool:
-    return wanted in (series.uid, series.number) or (
-        not wanted.isdigit() and wanted.casefold() in series.description.casefold()
-    )
+    if wanted in (series.uid, series.number, series.choice):
+        return True
+    return not re.fullmatch(r"[\d.]+", wanted) and wanted.casefold() in series.description.casefold()
 
 
 def _to_number(text: str) -> float:
@@ -223,7 +229,3 @@ def _to_number(text: str) -> float:
         return float(text)
     except ValueError:
         return float("inf")
-
-
-def _unreadable(path: Path) -> InputError:
-    return InputError(path, "cannot be read as DICOM", "export it again, or leave it out")

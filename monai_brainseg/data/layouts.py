@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from monai_brainseg.data.cases import Case, Found
-from monai_brainseg.data.dicom import is_dicom
+from monai_brainseg.data.dicom_headers import is_dicom
 from monai_brainseg.data.naming import (
     CHANNELS,
     ROLES,

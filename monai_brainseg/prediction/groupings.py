@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 
 from monai_brainseg.data.cases import Case, Found
-from monai_brainseg.data.dicom import Series, choose_series, list_series, says_flair
+from monai_brainseg.data.dicom import choose_series, group_studies, list_series
+from monai_brainseg.data.dicom_names import describe_series, find_common, name_studies
 from monai_brainseg.data.naming import CHANNELS, ROLES, SEQUENCES, clean_name
 from monai_brainseg.data.volumes import NIFTI_ENDINGS
 from monai_brainseg.errors import InputError
@@ -87,31 +87,27 @@ def add_volumes(found: Found, files: Sequence[Path]) -> None:
 
 
 def add_dicom(found: Found, files: Sequence[Path], wanted: str | None) -> None:
-    """Group series by the study that their headers name, and choose one of each."""
-    studies: dict[str, list[Series]] = defaultdict(list)
-    for folder in sorted({file.parent for file in files}):
+    """Group series by the study and the person that their headers name, and choose one of each study."""
+    listing = list_series(files)
+    for kind, others in listing.other.items():
+        found.left_out[f"are not MR images ({kind})"] += map(str, others)
+    studies = group_studies(listing.series)
+    for name, several in zip(name_studies(studies, wanted), studies, strict=True):
+        folders = {file.parent for one in several for file in one.files}
         try:
-            for series in list_series(folder):
-                studies[series.study].append(series)
+            series = choose_series(several, wanted, find_common([one.files[0].parent for one in several]))
         except InputError as error:
-            found.bad[clean_name(folder.resolve().name)] = error
-    given = set(files)
-    for number, (_, several) in enumerate(sorted(studies.items()), start=1):
-        kept = [replace(one, files=tuple(f for f in one.files if f in given)) for one in several]
-        kept = [one for one in kept if one.files]
-        if not kept:
+            found.bad[name] = error
             continue
-        folder = _common_folder([one.files[0].parent for one in kept])
-        alone = sum(any(one.files[0].parent == folder for one in other) for other in studies.values()) < 2
-        name = folder.resolve().name + ("" if alone else f"_study{number}")
-        try:
-            series = choose_series(kept, wanted, folder)
-        except InputError as error:
-            found.bad[clean_name(name)] = error
-            continue
-        flair = says_flair(series.description)
-        notes = [] if flair else [f"series {series} does not say FLAIR, which the network needs"]
-        found.cases.append(make_case(name, {"flair": series.files}, *notes))
+        damaged = [file.name for file in listing.unreadable if file.parent in folders]
+        notes = [f"{damaged[0]} beside it cannot be read as DICOM ({len(damaged)} in all)"] if damaged else []
+        found.cases.append(make_case(name, {"flair": series.files}, *describe_series(series), *notes))
+    images = {file.parent for one in listing.series for file in one.files}
+    for file in listing.unreadable:
+        found.left_out["cannot be read as DICOM"].append(str(file))
+        if file.parent not in images:
+            what = "holds no DICOM image that can be read"
+            found.bad[clean_name(file.parent.resolve().name)] = InputError(file.parent, what, "export it again")
 
 
 def find_word(stem: str) -> tuple[str | None, str]:
@@ -179,13 +175,6 @@ def _count_channels(file: Path) -> int:
     except Exception:  # reading it will report the problem
         return 1
     return int(shape[3]) if len(shape) == 4 else 1
-
-
-def _common_folder(folders: Sequence[Path]) -> Path:
-    first, *others = folders
-    return next(
-        (place for place in (first, *first.parents) if all(place == o or place in o.parents for o in others)), first
-    )
 
 
 def _stem(file: Path) -> str:

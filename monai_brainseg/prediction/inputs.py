@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from monai_brainseg.data.cases import Case, Found, find_form, find_prepared
-from monai_brainseg.data.dicom import is_dicom
+from monai_brainseg.data.dicom_headers import is_dicom
 from monai_brainseg.data.naming import SEQUENCES, clean_name, parse_naming
 from monai_brainseg.data.slices import SLICE_ENDINGS
 from monai_brainseg.data.splits import select_items
@@ -70,7 +70,8 @@ def find_studies(
     (add_named(found, files["nifti"], patterns) if patterns else add_volumes(found, files["nifti"]))
     add_dicom(found, files["dicom"], series)
     if not found.cases and not found.bad:
-        raise InputError(inputs[0], "holds no study", f"name {_KINDS}")
+        left = [f"{len(files)} files {reason}" for reason, files in found.left_out.items() if reason != NO_IMAGES]
+        raise InputError(inputs[0], f"holds no study{''.join(f' ({what})' for what in left[:1])}", f"name {_KINDS}")
     found.cases = _tell_apart(found.cases)
     return found
 
@@ -109,7 +110,7 @@ def _sort_forms(files: Iterable[Path], found: Found) -> dict[str, list[Path]]:
             found.left_out[NO_IMAGES].append(str(file))
         elif find_form(file) != "dicom" or is_dicom(file):
             forms[find_form(file)].append(file)
-        elif file.name != "DICOMDIR":
+        else:
             found.left_out[NO_IMAGES].append(str(file))
     return forms
 
