@@ -178,9 +178,10 @@ def _choose(flair: Named, candidates: Sequence[Named]) -> list[Named]:
 
 def find_masks(session: Session, files: Iterable[Path]) -> list[Path]:
     """Return the masks of a tumour that belong to a study: of its person, session and run."""
-    wanted = {key: session.flair.entities.get(key) for key in ("sub", "ses", "run")}
+    keys = ("sub", "ses", *(("run",) if "_run-" in session.name else ()))
+    wanted = {key: session.flair.entities.get(key) for key in keys}
     named = [one for file in files if (one := _read(file)) and one.role == "label"]
-    own = [one for one in named if all(one.entities.get(key, value) == value for key, value in wanted.items())]
+    own = [one for one in named if all(one.entities.get(key) == value for key, value in wanted.items())]
     said = [(one, f"{one.entities.get('desc', '')} {one.entities.get('label', '')}") for one in own]
     tumor = [one.file for one, text in said if re.search("tumou?r|lesion|glioma", text, re.IGNORECASE)]
     return tumor or [one.file for one, text in said if not _NO_TUMOR.search(text)]

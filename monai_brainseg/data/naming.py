@@ -22,7 +22,7 @@ _PARTS = {
     "t1": r"t1(?:weighted|native|wi?|n)?",
     "flair": r"t2wi?flair|t2f(?:lair)?(?!s)|flair|dark\W?fl(?:uid)?",
     "t2": r"t2(?:weighted|wi?)?",
-    "label": r"segmentation|dseg|seg|mask|labels?(?:t[rs])?",
+    "label": r"segmentations?|dseg|segs?|masks?|labels?(?:t[rs])?",
     "before": r"pre(?:contrast|gado?|gd)?|noncontrast|nocontrast|native",
     "after": r"post(?:contrast|gado?|gd|ce|c)?|contrast|gadolinium|gado?|enhanced|gd|ce|km|c",
     "no": r"no|non|without|wo",
