@@ -13,6 +13,7 @@ _PREDICT = """\
 Segment the tumour in studies. An INPUT is one of these, or a folder of many of them:
 - slices (.tif, .png), files or a folder: grey FLAIR, or pre-contrast, FLAIR and post-contrast as the three colours
 - NIfTI: FLAIR in one file, the three sequences along a fourth axis of one file, or one file for each sequence
+- a BIDS data set, without its derivatives
 - a folder of DICOM series
 - a folder that `brainseg prepare` wrote
 FLAIR alone is enough: it then replaces the missing sequences.
@@ -30,6 +31,7 @@ examples:
   brainseg predict --flair F.nii.gz --pre T1.nii.gz --post T1c.nii.gz --output masks
   brainseg predict studies/ --naming 'flair=*_FLAIR.nii.gz,post=*_T1Gd.nii.gz' --output masks
   brainseg predict dicom/ --series 401 --output masks
+  brainseg predict bids/ --bids --output bids/derivatives/brainseg
   torchrun --standalone --nproc_per_node=4 -m monai_brainseg predict studies/ --output masks"""
 
 
@@ -96,6 +98,12 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--keep-scale",
         action="store_true",
         help="do not scale the head to the size in the training data; this matters only if the spacing is unknown",
+    )
+    parser.add_argument(
+        "--bids",
+        action="store_true",
+        help="write masks as derivatives of a BIDS data set: "
+        "DIR/sub-01/anat/sub-01_space-orig_label-tumor_mask.nii.gz, with dataset_description.json",
     )
     parser.add_argument(
         "--device", metavar="NAME", help="device, such as cpu, cuda or cuda:1 (default: a GPU if there is one)"

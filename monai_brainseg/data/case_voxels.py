@@ -65,6 +65,8 @@ def examine_each(
             return examine(case)
         except InputError as error:
             return error
+        except OSError as error:  # no permission
+            return InputError(error.filename, f"cannot be read ({error.strerror})", "change its permissions")
 
     with closing(do_each(attempt, cases, "reading")) as results:
         yield from zip(cases, results, strict=True)

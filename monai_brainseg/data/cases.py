@@ -26,6 +26,7 @@ class Case:
         label: the mask, in the same form; empty if there is none.
         channels: of files that hold several sequences, the channel of each; empty if each has its own file.
         notes: problems that the names of its files already show.
+        told: what told which file is which sequence, such as "the names of its files".
     """
 
     patient: str
@@ -35,6 +36,7 @@ class Case:
     label: tuple[Path, ...] = ()
     channels: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    told: str = ""
 
     @property
     def image_files(self) -> list[Path]:
@@ -65,6 +67,12 @@ class Found:
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     claimed: set[Path] = field(default_factory=set)
 
+    def refuse(self, name: str, error: InputError) -> None:
+        """Add a study that cannot be used, under a name that no other has."""
+        taken = {one.casefold() for one in (*self.bad, *(case.patient for case in self.cases))}
+        names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 3)))
+        self.bad[next(one for one in names if one.casefold() not in taken)] = error
+
 
 def find_prepared(items: Iterable[Item]) -> Found:
     """Find the cases of a datalist; a missing file is reported when the case is read."""
@@ -74,7 +82,7 @@ def find_prepared(items: Iterable[Item]) -> Found:
         if len(files) in (1, len(SEQUENCES)):
             images = dict(zip(SEQUENCES if len(files) > 1 else ("flair",), files, strict=True))
             subject, site = item.get("subject", patient), item.get("site", "unknown")
-            found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),)))
+            found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),), told="datalist.json"))
         else:
             what = f"has {len(files)} images in the datalist, but FLAIR or {', '.join(SEQUENCES)} are needed"
             found.bad[patient] = InputError(patient, what, "write it again with brainseg prepare")

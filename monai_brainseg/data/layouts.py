@@ -1,4 +1,4 @@
-"""The cases of a published data set: slice trees, BraTS, nnU-Net, MSD, or files named by a pattern."""
+"""The cases of a published data set: slice trees, BraTS, BIDS, nnU-Net, MSD, or files named by a pattern."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from monai_brainseg.data.bids import find_labelled, read_bids
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.dicom_headers import is_dicom
 from monai_brainseg.data.naming import (
     CHANNELS,
-    ROLES,
     SEQUENCES,
+    T1_FLAIR,
     clean_name,
     find_role,
     find_site,
     find_subject,
+    name_folder,
     parse_naming,
+    read_name,
 )
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import list_files
 
 _NIFTI = r"\.nii(?:\.gz)?"
 _SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png)", re.IGNORECASE)
-_BRATS = re.compile(rf"(?P<patient>.+?)[_-](?P<role>{'|'.join(ROLES)}){_NIFTI}", re.IGNORECASE)
 _NNUNET = re.compile(rf"(?P<patient>.+)_(?P<channel>\d{{4}}){_NIFTI}")
 _WHOLE = re.compile(rf"(?P<patient>.+?){_NIFTI}")
 _FEW = 3  # files that a message names if no patient was found
@@ -50,7 +52,8 @@ def find_cases(source: Path, layout: str = "auto", naming: str | None = None) ->
     if not source.is_dir():
         wrong = "is a file; unpack it and name the folder" if source.is_file() else "no such folder; check the path"
         raise InputError(source, wrong)
-    files = list_files(source)
+    unreadable: list[InputError] = []
+    files = list_files(source, unreadable.append)
     if not files:
         raise InputError(source, "is empty", "name the folder that holds the data set")
     finders = [find for name, find in LAYOUTS.items() if layout in (name, "auto")]
@@ -63,6 +66,8 @@ def find_cases(source: Path, layout: str = "auto", naming: str | None = None) ->
         raise InputError(source, f"holds several data sets ({layouts})", "name the folder of one, or give --layout")
     found = kinds[0]
     found.left_out["belong to no patient"] += [str(f.relative_to(source)) for f in files if f not in found.claimed]
+    for error in unreadable:
+        found.refuse(clean_name(name_folder(Path(error.where))), error)
     return _refuse_doubles(found)
 
 
@@ -98,6 +103,8 @@ def _find_slices(files: Sequence[Path]) -> Found:
             found.left_out["are a second copy of a patient"] += map(str, others)
         except InputError as error:
             found.bad[patient] = error
+        except OSError as error:  # a link whose file is missing, a folder without permission
+            found.bad[patient] = InputError(error.filename, f"cannot be read ({error.strerror})", "fetch or remove it")
     return found
 
 
@@ -127,7 +134,10 @@ def _make_slice_case(patient: str, folder: Path, slices: Iterable[re.Match[str]]
 
 def _find_brats(files: Sequence[Path]) -> Found:
     """Find ``<case>_flair.nii.gz`` and its siblings, of old (t1ce) and new (t1c, t2f) BraTS."""
-    entries = [(m["patient"], ROLES[m["role"].lower()], f) for f in files if (m := _BRATS.fullmatch(f.name))]
+    volumes = [(file, match) for file in files if (match := _WHOLE.fullmatch(file.name)) and not read_bids(file)]
+    named = [(file, read_name(match["patient"])) for file, match in volumes]
+    named = [(file, said) for file, said in named if said.role and said.before and not said.after]
+    entries = [(said.before, "unused" if said.role == T1_FLAIR else str(said.role), file) for file, said in named]
     return _collect("brats", entries if any(role == "flair" for _, role, _ in entries) else [])
 
 
@@ -237,5 +247,6 @@ def _refuse_doubles(found: Found) -> Found:
 LAYOUTS: dict[str, Callable[[Sequence[Path]], Found]] = {
     "kaggle_3m": _find_slices,
     "brats": _find_brats,
+    "bids": find_labelled,
     "nnunet": _find_raw,  # and MSD, which differs in its dataset.json
 }

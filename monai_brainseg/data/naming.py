@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import locate
 
 # In the order of a network's channels.
 SEQUENCES = ("pre", "flair", "post")
 CHANNELS = {sequence: channel for channel, sequence in enumerate(SEQUENCES)}
 
-# What data sets call the sequences, in lower case without punctuation; T2 is a file of the patient that is not used.
-_SPELLINGS = {
-    "pre": ("t1", "t1n", "t1w", "t1pre", "pre"),
-    "flair": ("flair", "t2f", "t2flair"),
-    "post": ("t1ce", "t1gd", "t1c", "t1post", "post"),
-    "unused": ("t2", "t2w"),
-    "label": ("seg",),
+# A T1-weighted image with the fluid suppressed: it looks like T1, not like FLAIR, which is T2-weighted.
+T1_FLAIR = "T1 FLAIR"
+
+# What a word of a name may consist of. "how" tells how an image was made, and not which one it is.
+_PARTS = {
+    "t1": r"t1(?:weighted|native|wi?|n)?",
+    "flair": r"t2wi?flair|t2f(?:lair)?(?!s)|flair|dark\W?fl(?:uid)?",
+    "t2": r"t2(?:weighted|wi?)?",
+    "label": r"segmentations?|dseg|segs?|masks?|labels?(?:t[rs])?",
+    "before": r"pre(?:contrast|gado?|gd)?|noncontrast|nocontrast|native",
+    "after": r"post(?:contrast|gado?|gd|ce|c)?|contrast|gadolinium|gado?|enhanced|gd|ce|km|c",
+    "no": r"no|non|without|wo",
+    "how": r"tse|fse|se|mp?rage|f?spgr|space|spc|t?fe|ffe|gre|vibe|bravo|cube|vista|tirm|ir|fs|fl[23]d|[23]d"
+    r"|ax(?:ial)?|sag(?:ittal)?|cor(?:onal)?|tra(?:nsversal)?|iso|w",
 }
-ROLES = {spelling: role for role, spellings in _SPELLINGS.items() for spelling in spellings}
+_WHOLE_WORD = re.compile(f"(?:{'|'.join(f'(?P<{part}>{pattern})' for part, pattern in _PARTS.items())})+", re.I)
+_WORD = re.compile(r"dark[\W_]?fl(?:uid)?|[^\W_]+", re.I)
+_ORIENTATIONS = {"ax", "axial", "sag", "sagittal", "cor", "coronal", "tra", "2d", "3d"}
+_IMAGES = {"t1", "t2", "flair"}
+# Beside a T1 they say contrast. Elsewhere they may be a person's initials.
+_SHORT = {"c", "ce", "gd", "km", "native", "enhanced"}
 
 _SITES = (
     re.compile(r"(?:TCGA|PHANTOM)[_-]([A-Z0-9]+)[_-]"),
@@ -29,9 +44,106 @@ _SITES = (
 _SUBJECTS = (re.compile(r"(TCGA[_-]\w\w[_-]\w{4})[_-]\d{8}"), re.compile(r"(BraTS-\w+-\d{5})-\d{3}"))
 
 
+@dataclass(frozen=True)
+class Said:
+    """What the name of a file says, without its ending.
+
+    Attributes:
+        role: "pre", "flair", "post", "label", "unused" (T2), ``T1_FLAIR``, or None if it says none or several.
+        before: what stands before the words that say it; the whole name if there are none.
+        after: the other words behind them.
+        clear: whether it names T1, T2, FLAIR or a mask, and not only "pre" or "post".
+        notes: what makes the role doubtful.
+        told: whether the name is that of the "file" or of its "folder".
+    """
+
+    role: str | None
+    before: str
+    after: str = ""
+    clear: bool = False
+    notes: tuple[str, ...] = ()
+    told: str = "file"
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The words behind the role that tell persons or visits apart, in lower case."""
+        words = [match[0].casefold() for match in _WORD.finditer(self.after)]
+        return tuple(word for word in words if any(map(str.isdigit, word)) and _read_word(word) != {"how"})
+
+
+@dataclass(frozen=True)
+class _Word:
+    place: int
+    text: str
+    parts: frozenset[str]
+
+
+def read_name(stem: str) -> Said:
+    """Read which sequence a name says: "x_T2_FLAIR" is FLAIR; "x_T1_post", "x_T1ce" and "x_T1w_contrast" are "post".
+
+    Words may be separated by anything that is neither a letter nor a digit, and capitals do not matter. What tells of
+    contrast counts behind T1 or FLAIR, or directly before T1; elsewhere it may be a part of a person's name.
+    """
+    words = [_Word(match.start(), match[0], _read_word(match[0])) for match in _WORD.finditer(stem)]
+    said = frozenset[str]().union(*(word.parts for word in words)) & {*_IMAGES, "label"}
+    contrast = {n: after for n, word in enumerate(words) if (after := _tell_contrast(words, n, said)) is not None}
+    counted = [n for n, word in enumerate(words) if n in contrast or word.parts & said]
+    if not counted:
+        return Said(None, stem)
+    role = _choose_role(words, said, contrast)
+    if role is None:
+        return Said(None, stem, notes=("its name says several sequences",))
+    doubt = role == "flair" and any(contrast.values())
+    notes = ("its name says that it was scanned after contrast",) if doubt else ()
+    rest = [word.text for n, word in enumerate(words) if n > counted[0] and n not in counted and word.parts != {"no"}]
+    first = counted[0]
+    while first and words[first - 1].text.casefold() in _ORIENTATIONS:
+        first -= 1
+    before = stem[: words[first].place].rstrip("_-. +(")
+    return Said(role, before, "_".join(rest), bool(said), notes)
+
+
+def _read_word(word: str) -> frozenset[str]:
+    """Return what a word says; nothing if a part of it is not known."""
+    match = _WHOLE_WORD.fullmatch(word)
+    return frozenset(part for part, text in match.groupdict().items() if text) if match else frozenset()
+
+
+def _choose_role(words: Sequence[_Word], said: Set[str], contrast: Mapping[int, bool]) -> str | None:
+    if "label" in said:
+        return "label"
+    if "t1" in said and len(said) > 1:
+        named = [n for n, word in enumerate(words) if word.parts & said]
+        between = words[named[0] : named[-1] + 1]
+        together = all(word.parts & {*said, "how"} for word in between)
+        return T1_FLAIR if together and said == {"t1", "flair"} else None
+    if "flair" in said or "t2" in said:
+        return "flair" if "flair" in said else "unused"
+    return "post" if any(contrast.values()) else "pre"
+
+
+def _tell_contrast(words: Sequence[_Word], place: int, said: Set[str]) -> bool | None:
+    """Return whether a word says that the image was made after contrast (True), before it (False), or neither."""
+    parts, text = words[place].parts, words[place].text.casefold()
+    if not parts & {"before", "after"}:
+        return None
+    ahead = [word.parts for word in words[:place]]
+    after = "after" in parts and not (ahead and ahead[-1] & {"no", "before"} and not ahead[-1] & _IMAGES)
+    if parts & _IMAGES:
+        return after
+    if not said:
+        return None if text in _SHORT else after
+    skipped = {"how", "no", "before", "after"}
+    previous = next((one for one in reversed(ahead) if not one or not one <= skipped), frozenset())
+    behind = [word.parts for word in words[place + 1 :]]
+    following = next((one for one in behind if not one or not one <= skipped), frozenset())
+    beside = bool(previous & _IMAGES) or "t1" in following and "flair" not in following and text != "c"
+    return after if beside or text not in _SHORT and any(one & _IMAGES for one in ahead) else None
+
+
 def find_role(name: str) -> str | None:
     """Return what a data set means by a sequence's name ("T1-Gd" is "post"), None if it is not known."""
-    return ROLES.get(re.sub(r"[^a-z0-9]", "", name.lower()))
+    return read_name(name).role
 
 
 def find_site(patient: str) -> str:
@@ -42,6 +154,11 @@ def find_site(patient: str) -> str:
 def find_subject(patient: str) -> str:
     """Return the person of a study ("BraTS-GLI-00005" of ``BraTS-GLI-00005-100``), else the name itself."""
     return next((match[1] for match in (pattern.fullmatch(patient) for pattern in _SUBJECTS) if match), patient)
+
+
+def name_folder(folder: Path) -> str:
+    """Return the name of a folder as it was given: a link keeps its own, which datalad's files need."""
+    return locate(folder).name
 
 
 def clean_name(patient: str) -> str:

@@ -16,7 +16,7 @@ from monai_brainseg import __version__
 from monai_brainseg.data.case_voxels import Study, do_each, examine_case, examine_each, read_images, read_label
 from monai_brainseg.data.cases import Found
 from monai_brainseg.data.layouts import LAYOUTS, find_cases
-from monai_brainseg.data.naming import SEQUENCES
+from monai_brainseg.data.naming import SEQUENCES, name_folder
 from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
 from monai_brainseg.data.volumes import Volume, write_nifti
 from monai_brainseg.errors import InputError
@@ -81,7 +81,7 @@ def prepare(
         work = partial(_write_case, assigned=assigned, sequences=sequences, folder=unfinished, labels=tumor_labels)
         items = list(do_each(work, studies, "writing"))
         datalist: Datalist = {
-            "name": source.resolve().name,
+            "name": name_folder(source),
             "description": f"{len(items)} cases in the layout {found.layout}",
             "prepared_by": f"brainseg {__version__}",
             "seed": seed,

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from monai_brainseg.data.bids import DERIVED, is_data_set, is_derived
 from monai_brainseg.data.cases import Case, Found, find_form, find_prepared
 from monai_brainseg.data.dicom_headers import is_dicom
-from monai_brainseg.data.naming import SEQUENCES, clean_name, parse_naming
+from monai_brainseg.data.naming import SEQUENCES, T1_FLAIR, clean_name, name_folder, parse_naming, read_name
 from monai_brainseg.data.slices import SLICE_ENDINGS
 from monai_brainseg.data.splits import select_items
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import list_files
+from monai_brainseg.files import list_files, locate
 from monai_brainseg.prediction.groupings import (
     NO_IMAGES,
     add_dicom,
-    add_named,
     add_slices,
-    add_volumes,
 )
+from monai_brainseg.prediction.volume_groupings import add_named, add_volumes, make_whole
 
 PARTS = ("test", "training", "all")
 
@@ -52,15 +52,17 @@ def find_studies(
     found = Found()
     loose: list[Path] = []
     for path in inputs:
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             raise InputError(path, "no such file or folder", "check the path")
         if path.is_dir() and (path / "datalist.json").is_file():
             prepared = find_prepared(select_items(path, part, fold, labelled=False))
             found.cases += prepared.cases
             found.bad |= prepared.bad
         else:
-            loose += list_files(path) if path.is_dir() else [path]
-    files = _sort_forms(dict.fromkeys(_leave_out(loose, leave_out)), found)
+            loose += _list_images(path, found) if path.is_dir() else [path]
+    # A file given twice is one file; a link and its file are two, as their names may differ.
+    given = {locate(file): file for file in reversed(loose)}
+    files = _sort_forms(_leave_out(sorted(given.values()), leave_out), found)
     if fold is not None and not any((path / "datalist.json").is_file() for path in inputs):
         raise InputError(f"--fold {fold}", "only a prepared folder has folds", "leave it out")
     if series is not None and not files["dicom"]:
@@ -72,7 +74,7 @@ def find_studies(
     if not found.cases and not found.bad:
         left = [f"{len(files)} files {reason}" for reason, files in found.left_out.items() if reason != NO_IMAGES]
         raise InputError(inputs[0], f"holds no study{''.join(f' ({what})' for what in left[:1])}", f"name {_KINDS}")
-    found.cases = _tell_apart(found.cases)
+    _tell_apart(found)
     return found
 
 
@@ -85,10 +87,36 @@ def join_sequences(flair: Path, pre: Path | None = None, post: Path | None = Non
     cases = {role: _find_one(path, series) for role, path in (("flair", flair), ("pre", pre), ("post", post)) if path}
     images = {role: cases[role].images["flair"] for role in SEQUENCES if role in cases}
     case = cases["flair"]
-    return case if len(images) == 1 else replace(case, images=images, channels={})
+    return (
+        replace(case, told="--flair")
+        if len(images) == 1
+        else replace(case, images=images, channels={}, told="--flair, --pre and --post")
+    )
+
+
+def list_roles(case: Case) -> list[dict[str, str | int]]:
+    """Return, for a record, which file of a study plays which role, and what told it."""
+    told = case.told or ("its DICOM description" if case.form == "dicom" else "")
+    return [
+        {"sequence": sequence, "file": str(files[0]), "files": len(files), "told_by": told}
+        for sequence, files in case.images.items()
+    ]
+
+
+def describe_roles(case: Case) -> str:
+    """Return the same in one line."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for role in list_roles(case):
+        name, count = Path(str(role["file"])).name, int(role["files"])
+        files[name if count == 1 else f"{name} and {count - 1} more"].append(str(role["sequence"]))
+    listed = "; ".join(f"{', '.join(sequences)} {name}" for name, sequences in files.items())
+    return f"{listed} (told by {list_roles(case)[0]['told_by']})"
 
 
 def _find_one(path: Path, series: str | None) -> Case:
+    # Who names the file knows better than its name.
+    if path.is_file() and find_form(path) == "nifti" and read_name(path.stem).role in (T1_FLAIR, "label"):
+        return make_whole(path)
     found = find_studies([path], series=series)
     if len(found.cases) != 1:
         names = [case.patient for case in found.cases]
@@ -96,11 +124,23 @@ def _find_one(path: Path, series: str | None) -> Case:
     return found.cases[0]
 
 
+def _list_images(folder: Path, found: Found) -> list[Path]:
+    """Return the files below a folder, without the derivatives of a BIDS data set."""
+    files = list_files(folder, lambda error: found.refuse(clean_name(name_folder(Path(error.where))), error))
+    derived = {file for file in files if is_derived(file, folder)} if is_data_set(folder) else set()
+    if derived:
+        found.left_out[f"are in {', '.join(DERIVED)}: name that folder to use them"] += map(str, sorted(derived))
+    return [file for file in files if file not in derived]
+
+
 def _leave_out(files: Sequence[Path], folder: Path | None) -> list[Path]:
     if folder is None or not folder.is_dir():
         return list(files)
+    # Of links, the folder that they are in counts, not that of their file, which may be in .git/annex.
     place = folder.resolve()
-    return [file for file in files if place not in file.resolve().parents]
+    folders = {file.parent for file in files}
+    inside = {each for each in folders if place in (each.resolve(), *each.resolve().parents)}
+    return [file for file in files if file.parent not in inside]
 
 
 def _sort_forms(files: Iterable[Path], found: Found) -> dict[str, list[Path]]:
@@ -115,27 +155,30 @@ def _sort_forms(files: Iterable[Path], found: Found) -> dict[str, list[Path]]:
     return forms
 
 
-def _tell_apart(cases: Sequence[Case]) -> list[Case]:
+def _tell_apart(found: Found) -> None:
     """Put folders before names that several studies share, until each is one file's, whatever the disk's case."""
-    depth = 0
-    cases = list(cases)
-    while len({case.patient.casefold() for case in cases}) < len(cases):
-        depth += 1
+    cases, depth = list(found.cases), 0
+    taken = {name.casefold() for name in found.bad}
+    folders = [_list_folders(case) for case in cases]
+    while depth < max(map(len, folders), default=0):
         names = [case.patient.casefold() for case in cases]
-        folders = [_list_folders(case) for case in cases]
-        if depth > max(map(len, folders)):
-            twice = next(case for case in cases if names.count(case.patient.casefold()) > 1)
-            raise InputError(twice.images["flair"][0], "is given twice", "name it once")
         cases = [
-            replace(case, patient=clean_name(f"{above[depth - 1]}_{case.patient}"))
-            if names.count(case.patient.casefold()) > 1 and depth <= len(above)
+            replace(case, patient=clean_name(f"{above[depth]}_{case.patient}"))
+            if depth < len(above) and (names.count(name) > 1 or name in taken)
             else case
-            for case, above in zip(cases, folders, strict=True)
+            for case, name, above in zip(cases, names, folders, strict=True)
         ]
-    return sorted(cases, key=lambda case: case.patient)
+        depth += 1
+    count = Counter(case.patient.casefold() for case in cases)
+    found.cases = sorted((c for c in cases if count[c.patient.casefold()] == 1), key=lambda case: case.patient)
+    for case in cases:
+        if count[case.patient.casefold()] > 1:
+            what = f"{count[case.patient.casefold()]} studies are called {case.patient}"
+            found.refuse(case.patient, InputError(case.images["flair"][0], what, "rename all but one"))
 
 
 def _list_folders(case: Case) -> list[str]:
     """Return the names of the folders around a study, from the innermost; not the one that named it."""
-    folders = [folder.name for folder in case.images["flair"][0].resolve().parents if folder.name]
+    place = locate(case.images["flair"][0])
+    folders = [folder.name for folder in place.parents if folder.name]
     return folders[1:] if folders[:1] == [case.subject] else folders

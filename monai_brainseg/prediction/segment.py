@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from tqdm import tqdm
 
 from monai_brainseg.data.cases import Found
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.inputs import find_studies, join_sequences
+from monai_brainseg.prediction.inputs import describe_roles, find_studies, join_sequences
 from monai_brainseg.prediction.mask_records import read_record
 from monai_brainseg.prediction.options import Options
 from monai_brainseg.prediction.studies import predict
+from monai_brainseg.runs.ranks import read_share
 
 _FEW = 5  # failures that the error names
+_SHOWN = 10  # studies whose files are said before the work
 
 
 def segment(
@@ -74,12 +77,25 @@ def segment(
         found = Found(cases=[join_sequences(**roles, series=series)])
     else:
         found = find_studies(paths, naming=naming, part=part, fold=fold, series=series, leave_out=Path(output))
-    for reason, files in found.left_out.items():
-        say(f"left out: {len(files)} files that {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}")
+    if read_share()[0] == 0:
+        for line in _summarise(found):
+            with suppress(OSError, UnicodeError):  # a terminal that cannot take a line does not stop the work
+                say(line)
     bad = predict(found, Path(output), chosen, command, say)
     if bad:
         raise _sum_up(bad, len(found.cases) + len(found.bad), Path(output))
     return {case.patient: read_record(Path(output), case.patient) for case in found.cases}
+
+
+def _summarise(found: Found) -> Iterator[str]:
+    """Yield which files play which role in the first studies, and what is left out."""
+    for case in found.cases[:_SHOWN]:
+        yield f"{case.patient}: {describe_roles(case)}"
+    if len(found.cases) > _SHOWN:
+        yield f"and {len(found.cases) - _SHOWN} more studies; run.json lists the files of all"
+    for reason, files in found.left_out.items():
+        if files:
+            yield f"left out: {len(files)} files that {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}"
 
 
 def _read_options(options: Mapping[str, Any]) -> Options:

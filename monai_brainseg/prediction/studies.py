@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from brainseg_unet_scripts.errors import BundleError
+from brainseg_unet_scripts.file_groups import check_heads
 from brainseg_unet_scripts.precision import name_precision
 from tqdm import tqdm
 
 from monai_brainseg.data.case_voxels import find_own, read_images
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.volumes import hash_images
+from monai_brainseg.data.volumes import Volume, hash_images
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.confidence import measure_confidence, measure_entropy
 from monai_brainseg.prediction.dicom_masks import MISSING, can_write
 from monai_brainseg.prediction.doubts import look_at_images, look_at_mask
+from monai_brainseg.prediction.inputs import list_roles
 from monai_brainseg.prediction.mask_files import write_outputs
 from monai_brainseg.prediction.mask_records import (
     forget_failure,
@@ -31,6 +35,7 @@ from monai_brainseg.prediction.mask_records import (
     write_run,
 )
 from monai_brainseg.prediction.options import Model, Options, explain_precision, load_model
+from monai_brainseg.prediction.volume_groupings import BY_NUMBER
 from monai_brainseg.runs.ranks import read_share
 from monai_brainseg.weights.provenance import find_seen
 
@@ -67,11 +72,12 @@ def predict(
     rank, processes = read_share()
     model = load_model(options)
     device, precision = str(model.segmenter.device), name_precision(model.segmenter.precision)
-    record_run = partial(write_run, output, model.checkpoints, command, device, precision)
+    left_out = {reason: files for reason, files in found.left_out.items() if files}
+    record_run = partial(write_run, output, model.checkpoints, command, device, precision, left_out)
     record_run()
     bad = {}
     if rank == 0:
-        say(f"precision: {explain_precision(model.segmenter, options.amp)}")
+        _tell(say, f"precision: {explain_precision(model.segmenter, options.amp)}")
         bad = {patient: str(error) for patient, error in found.bad.items()}
     cases, done = found.cases[rank::processes], 0
     for case in tqdm(cases, "segmenting", unit="study", disable=None):
@@ -79,17 +85,25 @@ def predict(
             if _is_done(case, model, output):
                 forget_failure(output, case.patient)
                 done += 1
-            else:
-                for line in _describe(segment_case(case, model, output, options)):
-                    say(f"{case.patient}: {line}")
+                continue
+            lines = _describe(segment_case(case, model, output, options))
         except Exception as error:  # one bad study does not stop the rest
             bad[case.patient] = _explain(case, error)
+            continue
+        for line in lines:
+            _tell(say, f"{case.patient}: {line}")
     if done:
-        say(f"{done} of {len(cases)} studies were segmented before, with the same settings")
+        _tell(say, f"{done} of {len(cases)} studies were segmented before, with the same settings")
     for patient, reason in bad.items():
         write_failure(output, patient, reason)
     record_run()
     return bad
+
+
+def _tell(say: Callable[[str], None], line: str) -> None:
+    """Say a line. A terminal that cannot take it, or has been closed, does not stop the work."""
+    with suppress(OSError, UnicodeError):
+        say(line)
 
 
 def segment_case(case: Case, model: Model, output: Path, options: Options) -> dict[str, Any]:
@@ -100,6 +114,7 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
     """
     started, key = time.perf_counter(), hash_settings(model.settings, case.image_files)
     images = find_own(read_images(case))
+    _check_heads(case, images)
     flair, digest = images["flair"], hash_images(list(images.values()))
     look = look_at_images(images, options.keep_scale)
     result = model.segmenter.segment(images, look.scale)
@@ -108,7 +123,7 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
     maps = {"probability": result.probability} if options.probability else {}
     if options.uncertainty:
         maps["entropy"] = measure_entropy(result.probability)
-    written, said = write_outputs(case, flair, result.mask, maps, output, model.name)
+    written, said = write_outputs(case, flair, result.mask, maps, output, model.name, options.bids)
     doubts = [*case.notes, *look.warnings, *result.notes, *look_at_mask(result.mask, flair, look)]
     if familiar and oddness is not None and oddness > familiar.usual.limit:
         doubts.append(_UNFAMILIAR)
@@ -118,6 +133,7 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
         "input": [str(file) for file in case.image_files],
         "output": written,
         "form": case.form,
+        "roles": list_roles(case),
         "hash": digest,
         "stand_ins": [sequence for sequence in SEQUENCES if sequence not in images],
         "scale": look.scale,
@@ -131,6 +147,16 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
     }
     write_record(output, {**record, "key": key, "settings": model.settings, "weights": model.settings["weights"]})
     return record
+
+
+def _check_heads(case: Case, images: Mapping[str, Volume]) -> None:
+    """Refuse numbered files of several people: FLAIR and the others must show one head."""
+    if case.told == BY_NUMBER:
+        order = sorted(images, key=lambda sequence: sequence != "flair")
+        try:
+            check_heads([case.images[one][0] for one in order], [images[one].voxels for one in order])
+        except BundleError as error:
+            raise InputError(error.where, error.what, error.remedy) from error
 
 
 def _warn_of_seen(patient: str, digest: str, model: Model) -> Iterator[str]:

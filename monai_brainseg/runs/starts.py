@@ -32,7 +32,7 @@ from monai.bundle import ConfigParser
 
 from monai_brainseg.data.splits import read_datalist, select_items
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import write_beside
+from monai_brainseg.files import make_printable, write_beside
 from monai_brainseg.findings import ERROR
 from monai_brainseg.records import describe_machine, list_versions
 from monai_brainseg.runs.commands import Command, read_command
@@ -111,6 +111,7 @@ def start_run(
             logging.disable()
         threading.excepthook = _leave_thread
         sys.excepthook = partial(_leave, run_id=command.run_id)
+        make_printable()
     except (InputError, BundleError, OSError) as error:
         if claim_final_message():
             write_final_message(f"{command.run_id}: {error}")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_brainseg.data.naming import clean_name, find_role, find_site, find_subject
+from monai_brainseg.data.naming import T1_FLAIR, clean_name, find_role, find_site, find_subject, read_name
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,55 @@ from monai_brainseg.data.naming import clean_name, find_role, find_site, find_su
 )
 def test_sequences_are_known_by_every_spelling(name: str, role: str | None) -> None:
     assert find_role(name) == role
+
+
+@pytest.mark.parametrize(
+    ("stem", "role", "before", "after"),
+    [
+        ("x_T2_FLAIR", "flair", "x", ""),
+        ("x-t2-flair", "flair", "x", ""),
+        ("x T1 post", "post", "x", ""),
+        ("x.T1.post", "post", "x", ""),
+        ("x_T1ce", "post", "x", ""),
+        ("x_T1_c", "post", "x", ""),
+        ("x_T1+C", "post", "x", ""),
+        ("X_T1GD", "post", "X", ""),
+        ("x_T1w_contrast", "post", "x", ""),
+        ("sub-01_ce-gadolinium_T1w", "post", "sub-01", ""),
+        ("x_T1_MPRAGE_Gd", "post", "x", "MPRAGE"),
+        ("post-contrast_T1", "post", "", ""),
+        ("x_T1_non_contrast", "pre", "x", ""),
+        ("x_T1_pre_contrast", "pre", "x", ""),
+        ("x_T1_native", "pre", "x", ""),
+        ("AX_T1", "pre", "", ""),
+        ("x_T1w_FLAIR", T1_FLAIR, "x", ""),
+        ("Sag T1 FLAIR", T1_FLAIR, "", ""),
+        ("x_T1FLAIR", T1_FLAIR, "x", ""),
+        ("t2_tirm_tra_dark-fluid", "flair", "", "tirm_tra"),
+        ("x_T2FSE", "unused", "x", ""),
+        ("x_T1ce_brain", "post", "x", "brain"),
+        ("x_FLAIR_mask", "label", "x", ""),
+        ("x_FLAIR_seg", "label", "x", ""),
+        ("BraTS-001-t2f", "flair", "BraTS-001", ""),
+        ("t1_and_flair", None, "t1_and_flair", ""),
+        ("t1_t2", None, "t1_t2", ""),
+        ("flairs", None, "flairs", ""),
+        # Initials and visits of people are no contrast.
+        ("CE_FLAIR", "flair", "CE", ""),
+        ("C_T1", "pre", "C", ""),
+        ("GD_12_T1", "pre", "GD_12", ""),
+        ("pre_12_FLAIR", "flair", "pre_12", ""),
+        ("CE_12", None, "CE_12", ""),
+    ],
+)
+def test_words_of_a_name_say_the_sequence(stem: str, role: str | None, before: str, after: str) -> None:
+    said = read_name(stem)
+    assert (said.role, said.before, said.after) == (role, before, after)
+
+
+@given(st.text())
+def test_every_name_is_read(stem: str) -> None:
+    assert stem.startswith(read_name(stem).before)
 
 
 @pytest.mark.parametrize(

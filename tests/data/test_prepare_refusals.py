@@ -154,7 +154,7 @@ def test_all_patients_bad_is_refused_even_when_they_may_be_skipped(tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "brats20"}, "--layout brats20: is not a known layout; choose auto, kaggle_3m, brats, nnunet"),
+        ({"layout": "brats20"}, "--layout brats20: is not a known layout; choose auto, kaggle_3m, brats, bids, nnunet"),
         ({"folds": 1}, "--folds 1.*give 2 or more"),
         ({"test_share": 1.0}, "--test-share 1.*below 1"),
         ({"test_share": -0.1}, "--test-share -0.1"),
