@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monai_brainseg.data.image_files import NIFTI_ENDINGS, list_parts, strip_ending
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.slices import SLICE_ENDINGS
 from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import NIFTI_ENDINGS
 from monai_brainseg.errors import InputError
 
 
@@ -22,7 +22,7 @@ class Case:
         patient: names the case and its prepared files; unique in a data set.
         subject: the person, who may have several studies; all of them stay in one part of a split.
         site: where the patient was scanned; "unknown" if no name tells.
-        images: files of each sequence: one NIfTI, or the slices in order.
+        images: files of each sequence: one volume, or the slices in order.
         label: the mask, in the same form; empty if there is none.
         channels: of files that hold several sequences, the channel of each; empty if each has its own file.
         notes: problems that the names of its files already show.
@@ -39,11 +39,12 @@ class Case:
     @property
     def image_files(self) -> list[Path]:
         """Every file of its images, once."""
-        return list(dict.fromkeys(file for files in self.images.values() for file in files))
+        files = dict.fromkeys(file for several in self.images.values() for file in several)
+        return [part for file in files for part in list_parts(file)]
 
     @property
     def form(self) -> str:
-        """Of its images: "slices", "nifti" or "dicom"."""
+        """Of its images, as ``find_form`` gives it."""
         return find_form(self.images["flair"][0])
 
 
@@ -82,7 +83,9 @@ def find_prepared(items: Iterable[Item]) -> Found:
 
 
 def find_form(file: Path) -> str:
-    """Return "slices", "nifti" or "dicom"."""
+    """Return "slices", "nifti", "volume" (in another format) or "dicom"; case does not matter."""
     if file.suffix.lower() in SLICE_ENDINGS:
         return "slices"
-    return "nifti" if file.name.endswith(NIFTI_ENDINGS) else "dicom"
+    if file.name.lower().endswith(NIFTI_ENDINGS):
+        return "nifti"
+    return "dicom" if strip_ending(file.name) is None else "volume"

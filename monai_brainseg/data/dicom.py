@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_brainseg.data.itk_volumes import LPS_TO_RAS, load_itk, use_alone
 from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
 
@@ -22,8 +23,6 @@ _DESCRIPTION, _PROTOCOL, _NUMBER = "0008|103e", "0018|1030", "0020|0011"
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
 # Share of the distance between slices. Some scanners write positions with few digits.
 _UNEVEN = 0.1
-# ITK's world is LPS, NIfTI's RAS.
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -62,22 +61,7 @@ def is_dicom(file: Path) -> bool:
         return False
 
 
-def load_itk(path: Path) -> Any:
-    """Return ITK. It loads slowly, and only DICOM needs it.
-
-    Args:
-        path: what is to be read with it.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import itk
-    except ImportError as error:
-        raise InputError(path, "DICOM needs ITK, which is not installed", "pip install itk") from error
-    return itk
-
-
+@use_alone()
 def list_series(folder: Path) -> list[Series]:
     """Return the image series of a folder, without its subfolders, sorted by number.
 
@@ -85,7 +69,6 @@ def list_series(folder: Path) -> list[Series]:
         InputError: none of the files can be read as DICOM, or ITK is not installed.
     """
     itk = load_itk(folder)
-    itk.Object.SetGlobalWarningDisplay(False)
     names = itk.GDCMSeriesFileNames.New()
     names.SetUseSeriesDetails(True)
     names.SetDirectory(str(folder))
@@ -123,6 +106,7 @@ def says_flair(description: str) -> bool:
     return bool(re.search(r"flair|dark.?fl", description, re.IGNORECASE))
 
 
+@use_alone()
 def read_series(files: Sequence[Path]) -> Volume:
     """Read the slices of a series into one volume, float32, values rescaled as the files say.
 
@@ -137,7 +121,6 @@ def read_series(files: Sequence[Path]) -> Volume:
             is not installed.
     """
     itk = load_itk(files[0])
-    itk.Object.SetGlobalWarningDisplay(False)
     headers = [_read_header(file) for file in files]
     if len(files) > 1:
         _check_slices(files, headers)
@@ -156,7 +139,7 @@ def read_series(files: Sequence[Path]) -> Volume:
     affine[:3, :3], affine[:3, 3] = direction * spacing, origin
     if voxels.ndim != 3 or not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
         raise InputError(files[0], "is not a volume of grey slices", "export the series again")
-    return Volume(np.ascontiguousarray(voxels.transpose(2, 1, 0)), _LPS_TO_RAS @ affine, spacing_known=True)
+    return Volume(np.ascontiguousarray(voxels.transpose(2, 1, 0)), LPS_TO_RAS @ affine, spacing_known=True)
 
 
 def _describe(files: tuple[Path, ...]) -> Series | None:
@@ -167,6 +150,7 @@ def _describe(files: tuple[Path, ...]) -> Series | None:
     return Series(header.get(_STUDY, ""), header.get(_SERIES, ""), header.get(_NUMBER, ""), description, files)
 
 
+@use_alone()
 def _read_header(file: Path) -> dict[str, str]:
     """Return the tags that are needed; names and birth dates are not read."""
     itk = load_itk(file)

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
-
+from monai_brainseg.data.case_voxels import count_channels
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.dicom import Series, choose_series, list_series, says_flair
+from monai_brainseg.data.image_files import strip_ending
 from monai_brainseg.data.naming import CHANNELS, ROLES, SEQUENCES, clean_name
-from monai_brainseg.data.volumes import NIFTI_ENDINGS
+from monai_brainseg.data.slices import count_slices
 from monai_brainseg.errors import InputError
 
 # Reason for files among the inputs that are not used.
@@ -36,9 +36,17 @@ def make_case(name: str, images: Mapping[str, tuple[Path, ...]], *notes: str, ch
 
 
 def add_slices(found: Found, files: Sequence[Path]) -> None:
-    """Group by folder and by what stands before the last number of a name; ``_2`` comes before ``_10``."""
+    """Group by folder and by what stands before the last number of a name; ``_2`` comes before ``_10``.
+
+    In a folder whose first file holds several slices, each file is a study.
+    """
     groups: dict[tuple[Path, str], dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for file in files:
+    first = {file.parent: file for file in reversed(files)}
+    pages = {folder for folder, file in first.items() if count_slices(file) > 1}
+    found.cases += [
+        make_case(file.stem, dict.fromkeys(SEQUENCES, (file,)), channels=True) for file in files if file.parent in pages
+    ]
+    for file in [file for file in files if file.parent not in pages]:
         match = _LAST_NUMBER.fullmatch(file.stem)
         prefix, number = (match["prefix"], int(match["number"])) if match else (file.stem, 0)
         groups[file.parent, prefix][number].append(file)
@@ -167,18 +175,10 @@ def _make_whole(file: Path) -> Case:
     """Return a study of one file: FLAIR, or pre-contrast, FLAIR and post-contrast along a fourth axis."""
     role = find_word(_stem(file))[0]
     notes = [f"its name says {role}, but the network needs FLAIR"] if role in ("pre", "post", "unused") else []
-    several = _count_channels(file) == len(SEQUENCES)
+    several = count_channels(file) == len(SEQUENCES)
     return make_case(
         _stem(file), dict.fromkeys(SEQUENCES if several else ("flair",), (file,)), *notes, channels=several
     )
-
-
-def _count_channels(file: Path) -> int:
-    try:
-        shape = nib.load(file).shape
-    except Exception:  # reading it will report the problem
-        return 1
-    return int(shape[3]) if len(shape) == 4 else 1
 
 
 def _common_folder(folders: Sequence[Path]) -> Path:
@@ -189,4 +189,4 @@ def _common_folder(folders: Sequence[Path]) -> Path:
 
 
 def _stem(file: Path) -> str:
-    return next(file.name.removesuffix(ending) for ending in NIFTI_ENDINGS if file.name.endswith(ending))
+    return strip_ending(file.name) or file.name

@@ -30,6 +30,7 @@ def segment(
     part: str = "test",
     fold: int | None = None,
     series: str | None = None,
+    channels: str | None = None,
     command: Sequence[str] = (),
     say: Callable[[str], None] = tqdm.write,
     **options: Any,
@@ -55,6 +56,7 @@ def segment(
         part: of prepared folders: "test", "training" or "all".
         fold: only this fold of the training part.
         series: of DICOM studies, see ``dicom.choose_series``.
+        channels: what the channels of a file with several are, such as "flair,t1,t1ce,t2".
         command: what ``run.json`` gives as the command.
         say: takes each line of what happens.
         options: fields of ``options.Options``, such as ``checkpoints=(Path("model.pt"),)`` or ``tta=True``.
@@ -71,9 +73,11 @@ def segment(
     if bool(paths) == bool(flair) or (roles and flair is None):
         raise InputError("INPUT or --flair", "give one of them", "--pre and --post need --flair")
     if roles:
-        found = Found(cases=[join_sequences(**roles, series=series)])
+        found = Found(cases=[join_sequences(**roles, series=series, channels=channels)])
     else:
-        found = find_studies(paths, naming=naming, part=part, fold=fold, series=series, leave_out=Path(output))
+        found = find_studies(
+            paths, naming=naming, part=part, fold=fold, series=series, channels=channels, leave_out=Path(output)
+        )
     for reason, files in found.left_out.items():
         say(f"left out: {len(files)} files that {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}")
     bad = predict(found, Path(output), chosen, command, say)
