@@ -58,10 +58,8 @@ def find_tumor(voxels: np.ndarray, tumor_labels: Collection[int], file: Path) ->
 def _split_levels(voxels: np.ndarray, values: np.ndarray, file: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the upper of two levels of a picture whose levels are blurred."""
     top = float(np.median(voxels[voxels > values[-1] / 2])) if values[-1] > 0 else 0.0
-    between = (voxels > _END * top) & (voxels < (1 - _END) * top)
     upper = voxels >= top / 2
-    clear = np.count_nonzero(values) > _FEW or not ((values > _NEAR * top) & (values < (1 - _NEAR) * top)).any()
-    if top <= 0 or values[0] < -_END * top or not clear or between.sum() > _BETWEEN * upper.sum():
+    if top <= 0 or values[0] < -_END * top or not _has_two_levels(voxels / top, values / top):
         _check_whole(values, file)
         named = ", ".join(f"{value:g}" for value in values[:_NAMED])
         more = f", ... {values[-1]:g}" if len(values) > _NAMED else ""
@@ -71,6 +69,15 @@ def _split_levels(voxels: np.ndarray, values: np.ndarray, file: Path) -> tuple[n
             "export it as 0 and 255, or name the labels with --tumor-labels",
         )
     return upper, (_THRESHOLD,)
+
+
+def _has_two_levels(voxels: np.ndarray, values: np.ndarray) -> bool:
+    """Are voxels, scaled to 1, mostly background, and few between it and tumour? No image is like that."""
+    few = np.count_nonzero(values) <= _FEW
+    if few and ((values > _NEAR) & (values < 1 - _NEAR)).any():
+        return False
+    between = np.count_nonzero((voxels > _END) & (voxels < 1 - _END))
+    return bool(between <= _BETWEEN * np.count_nonzero(voxels >= 0.5) and np.mean(voxels <= _NEAR) > 0.5)
 
 
 def flatten_colours(
