@@ -38,9 +38,9 @@ def write_as_path(text: str) -> str:
 def take_paths(resolved: dict[str, Any]) -> None:
     """Put the paths of this process's command line among the values that MONAI has resolved, as texts.
 
-    On a command line MONAI takes ``2024`` for a number, and evaluates ``$name`` and ``@name``. A bundle's
-    ``initialize`` calls this before anything refers to a path. In any other process it does nothing. MONAI itself
-    refuses ``%name`` before: write ``./%name``.
+    On a command line MONAI takes ``2024`` for a number, and evaluates ``$name`` and ``@name``. A config calls this
+    before anything refers to a path. In any other process it does nothing. MONAI itself refuses ``%name``, and what
+    follows ``$`` if it is not Python, before: write ``./%name``.
 
     Args:
         resolved: MONAI's ``__local_refs``.
