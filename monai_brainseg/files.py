@@ -98,6 +98,20 @@ def write_whole(path: Path, data: bytes) -> None:
         raise unwritable(path, error) from error
 
 
+def read_json(path: Path, remedy: str = "correct it, or write it again") -> Any:
+    """Return the content of a JSON file, with or without the mark of its encoding that Windows puts first.
+
+    Raises:
+        InputError: it cannot be read, or is not valid JSON; the message names the line.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", remedy) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"is not valid JSON ({error})", remedy) from error
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all; in ASCII, since MONAI opens it in the encoding of the system.
 

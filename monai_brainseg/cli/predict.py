@@ -6,19 +6,21 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_brainseg.cli.options import add_bundle, add_recipe
+from monai_brainseg.cli.options import add_bundle, add_channels, add_recipe
 from monai_brainseg.prediction.inputs import PARTS
 
 _PREDICT = """\
 Segment the tumour in studies. An INPUT is one of these, or a folder of many of them:
-- slices (.tif, .png), files or a folder: grey FLAIR, or pre-contrast, FLAIR and post-contrast as the three colours
-- NIfTI: FLAIR in one file, the three sequences along a fourth axis of one file, or one file for each sequence
+- slices (.tif, .png, .jpg), files or a folder: grey FLAIR, or pre-contrast, FLAIR and post-contrast as the three
+  colours; or a tif whose pages are the slices
+- NIfTI (NRRD, MetaImage, MGZ and Analyze too): FLAIR in one file, the three sequences along a fourth axis of one file
+  (other orders: --channels), or one file for each sequence
 - a BIDS data set, without its derivatives
 - a folder of DICOM series
 - a folder that `brainseg prepare` wrote
 FLAIR alone is enough: it then replaces the missing sequences.
 
-Each mask has the format and the grid of its input: DIR/CASE/<slice>_mask.tif (0 and 255) or DIR/CASE.nii.gz (0 and 1);
+Each mask has the grid of its input: DIR/CASE/<slice>_mask.tif (0 and 255) or DIR/CASE.nii.gz (0 and 1);
 for DICOM also DIR/CASE.dcm, a DICOM SEG. DIR/CASE_preview.png is a picture of it. DIR/run.json holds volumes, weights
 and warnings. Run the same command again, and it segments only what is missing. A study that fails is listed, and the
 command ends with exit code 1. For research only, not a medical device."""
@@ -64,6 +66,7 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="DICOM series to segment: its number, a part of its description, or what a message lists (default: FLAIR "
         "that is not T1-weighted)",
     )
+    add_channels(parser)
     add_bundle(parser)
     add_recipe(parser)
     parser.add_argument(

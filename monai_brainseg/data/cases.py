@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monai_brainseg.data.formats import find_form
+from monai_brainseg.data.image_files import list_parts
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.slices import SLICE_ENDINGS
 from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import NIFTI_ENDINGS
 from monai_brainseg.errors import InputError
 
 
@@ -22,7 +22,7 @@ class Case:
         patient: names the case and its prepared files; unique in a data set.
         subject: the person, who may have several studies; all of them stay in one part of a split.
         site: where the patient was scanned; "unknown" if no name tells.
-        images: files of each sequence: one NIfTI, or the slices in order.
+        images: files of each sequence: one volume, or the slices in order.
         label: the mask, in the same form; empty if there is none.
         channels: of files that hold several sequences, the channel of each; empty if each has its own file.
         notes: problems that the names of its files already show.
@@ -41,11 +41,12 @@ class Case:
     @property
     def image_files(self) -> list[Path]:
         """Every file of its images, once."""
-        return list(dict.fromkeys(file for files in self.images.values() for file in files))
+        files = dict.fromkeys(file for several in self.images.values() for file in several)
+        return [part for file in files for part in list_parts(file)]
 
     @property
     def form(self) -> str:
-        """Of its images: "slices", "nifti" or "dicom"."""
+        """Of its images, as ``find_form`` gives it."""
         return find_form(self.images["flair"][0])
 
 
@@ -87,10 +88,3 @@ def find_prepared(items: Iterable[Item]) -> Found:
             what = f"has {len(files)} images in the datalist, but FLAIR or {', '.join(SEQUENCES)} are needed"
             found.bad[patient] = InputError(patient, what, "write it again with brainseg prepare")
     return found
-
-
-def find_form(file: Path) -> str:
-    """Return "slices", "nifti" or "dicom"."""
-    if file.suffix.lower() in SLICE_ENDINGS:
-        return "slices"
-    return "nifti" if file.name.endswith(NIFTI_ENDINGS) else "dicom"

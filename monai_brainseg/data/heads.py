@@ -30,3 +30,28 @@ def find_head(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.ones_like(tissue), np.ones_like(tissue)
     solid = ndimage.binary_dilation(ndimage.binary_opening(tissue, _IN_PLANE), _IN_PLANE, iterations=2)
     return tissue, tissue | ndimage.binary_fill_holes(solid, _IN_PLANE)
+
+
+def fill_outside(voxels: np.ndarray) -> np.ndarray | None:
+    """Return a volume with background where it holds NaN, as other programs leave it outside the head.
+
+    Background is 0, or the lowest value of a volume with values below 0, such as z-scores.
+
+    Args:
+        voxels: ``[x, y, z]``, slices along z, with NaN.
+
+    Returns:
+        the same shape; None if NaN is inside the head: surrounded by tissue in its slice, between tissue of the slices
+        below and above, or in a whole slice between others with tissue.
+    """
+    missing = np.isnan(voxels)
+    if missing.all():
+        return None
+    filled = np.where(missing, min(0, np.nanmin(voxels)), voxels)
+    tissue = find_head(filled)[0] & ~missing
+    inside = ndimage.binary_fill_holes(tissue, _IN_PLANE) & missing
+    inside[..., 1:-1] |= missing[..., 1:-1] & tissue[..., :-2] & tissue[..., 2:]
+    shown = np.flatnonzero(tissue.any(axis=(0, 1)))
+    empty = np.flatnonzero(missing.all(axis=(0, 1)))
+    between = len(shown) and ((empty > shown[0]) & (empty < shown[-1])).any()
+    return None if inside.any() or between else filled

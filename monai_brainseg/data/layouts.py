@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from monai_brainseg.data.bids import find_labelled, read_bids
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.dicom_headers import is_dicom
+from monai_brainseg.data.image_files import VOLUME_ENDINGS, find_header
 from monai_brainseg.data.naming import (
     CHANNELS,
     SEQUENCES,
@@ -20,16 +21,17 @@ from monai_brainseg.data.naming import (
     find_site,
     find_subject,
     name_folder,
+    parse_channels,
     parse_naming,
     read_name,
 )
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import list_files
+from monai_brainseg.files import list_files, read_json
 
-_NIFTI = r"\.nii(?:\.gz)?"
-_SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png)", re.IGNORECASE)
-_NNUNET = re.compile(rf"(?P<patient>.+)_(?P<channel>\d{{4}}){_NIFTI}")
-_WHOLE = re.compile(rf"(?P<patient>.+?){_NIFTI}")
+_VOLUME = f"(?:{'|'.join(map(re.escape, VOLUME_ENDINGS))})"
+_SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png|jpe?g)", re.IGNORECASE)
+_NNUNET = re.compile(rf"(?P<patient>.+)_(?P<channel>\d{{4}}){_VOLUME}", re.IGNORECASE)
+_WHOLE = re.compile(rf"(?P<patient>.+?){_VOLUME}", re.IGNORECASE)
 _FEW = 3  # files that a message names if no patient was found
 _UNUSED = "are not a sequence that the networks use"
 
@@ -37,23 +39,25 @@ _UNUSED = "are not a sequence that the networks use"
 Entry = tuple[str, str, Path]
 
 
-def find_cases(source: Path, layout: str = "auto", naming: str | None = None) -> Found:
+def find_cases(source: Path, layout: str = "auto", naming: str | None = None, channels: str | None = None) -> Found:
     """Find the labelled cases below a folder; no image is opened.
 
     Args:
         source: the folder of a data set.
         layout: one of ``LAYOUTS``, or "auto": the first of them that finds a patient.
         naming: patterns instead of a layout, see ``naming.parse_naming``.
+        channels: what the channels of each image are, see ``naming.parse_channels``.
 
     Raises:
         InputError: the folder is missing or empty, holds no patient of that layout, or the patterns are not valid.
     """
     patterns = parse_naming(naming) if naming else None
+    named = parse_channels(channels) if channels else {}
     if not source.is_dir():
         wrong = "is a file; unpack it and name the folder" if source.is_file() else "no such folder; check the path"
         raise InputError(source, wrong)
     unreadable: list[InputError] = []
-    files = list_files(source, unreadable.append)
+    files = list(dict.fromkeys(map(find_header, list_files(source, unreadable.append))))
     if not files:
         raise InputError(source, "is empty", "name the folder that holds the data set")
     finders = [find for name, find in LAYOUTS.items() if layout in (name, "auto")]
@@ -68,7 +72,7 @@ def find_cases(source: Path, layout: str = "auto", naming: str | None = None) ->
     found.left_out["belong to no patient"] += [str(f.relative_to(source)) for f in files if f not in found.claimed]
     for error in unreadable:
         found.refuse(clean_name(name_folder(Path(error.where))), error)
-    return _refuse_doubles(found)
+    return _refuse_doubles(_name_channels(found, named) if named else found)
 
 
 def _explain_nothing(files: Sequence[Path], layout: str, naming: str | None) -> str:
@@ -91,7 +95,7 @@ def _find_slices(files: Sequence[Path]) -> Found:
         if match := _SLICE.fullmatch(file.name):
             folders[match["patient"]][file.parent].append(match)
             found.claimed.add(file)
-    if not any(file.stem.endswith("_mask") for file in found.claimed):
+    if not any(file.stem.lower().endswith("_mask") for file in found.claimed):
         return Found("kaggle_3m")
     for patient, copies in sorted(folders.items()):
         first, *others = sorted(copies, key=lambda folder: (len(folder.parts), folder))
@@ -174,7 +178,7 @@ def _find_raw(files: Sequence[Path]) -> Found:
     if {file.name for file in images} & {file.name for file in labels}:
         whole = [(m["patient"], file) for file in images if (m := _WHOLE.fullmatch(file.name))]
         entries += [(patient, role, file) for patient, file in whole for role in roles.values()]
-        found = _collect("msd", entries, {role: channel for channel, role in roles.items()})
+        found = _collect("msd", entries, {roles.get(channel, "unused"): channel for channel in sorted(names)})
         found.left_out[_UNUSED] += [name for channel, name in names.items() if channel not in roles]
     else:
         split = [(m["patient"], int(m["channel"]), file) for file in images if (m := _NNUNET.fullmatch(file.name))]
@@ -186,10 +190,10 @@ def _find_raw(files: Sequence[Path]) -> Found:
 
 def _read_channels(record: Path) -> dict[int, str]:
     """Return the name of each channel: nnU-Net calls them channel_names, MSD and old nnU-Net modality."""
+    content = read_json(record)
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
         names = {int(c): str(name) for c, name in content.get("channel_names", content.get("modality")).items()}
-    except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(record, "names no channels", 'add "channel_names": {"0": "FLAIR"}') from error
     if "flair" not in map(find_role, names.values()):
         raise InputError(record, f"names no FLAIR among {', '.join(names.values())}", "name it, or use --naming")
@@ -230,6 +234,15 @@ def _make_case(
     patient: str, images: Mapping[str, tuple[Path, ...]], label: tuple[Path, ...], channels: Mapping[str, int]
 ) -> Case:
     return Case(clean_name(patient), find_subject(patient), find_site(patient), images, label, channels)
+
+
+def _name_channels(found: Found, channels: Mapping[str, int]) -> Found:
+    """Let the FLAIR file of each case hold all its sequences, as the channels that were given."""
+    sequences = [sequence for sequence in SEQUENCES if sequence in channels]
+    found.cases = [
+        replace(case, images=dict.fromkeys(sequences, case.images["flair"]), channels=channels) for case in found.cases
+    ]
+    return found
 
 
 def _refuse_doubles(found: Found) -> Found:

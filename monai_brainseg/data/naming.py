@@ -10,6 +10,8 @@ from pathlib import Path
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import locate
 
+_CHANNELS_REMEDY = "name each channel in order, such as flair,t1,t1ce,t2; - is one that is not used"
+
 # In the order of a network's channels.
 SEQUENCES = ("pre", "flair", "post")
 CHANNELS = {sequence: channel for channel, sequence in enumerate(SEQUENCES)}
@@ -164,6 +166,23 @@ def name_folder(folder: Path) -> str:
 def clean_name(patient: str) -> str:
     """Return a name that is a file name on every system: no separators, no control characters, no leading dot."""
     return re.sub(r'[\x00-\x1f/\\:*?"<>|]+', "-", patient).strip(" .") or "unnamed"
+
+
+def parse_channels(text: str) -> dict[str, int]:
+    """Return the channel of each role from ``flair,t1,t1ce,t2``; "unused" is the last that is not a sequence of ours.
+
+    Raises:
+        InputError: a name is unknown, a sequence is named twice, or FLAIR is not named.
+    """
+    names = [name.strip() for name in text.split(",")]
+    roles = ["unused" if name == "-" else find_role(name) for name in names]
+    for name, role in zip(names, roles, strict=True):
+        if role is None or role == "label" or role in SEQUENCES and roles.count(role) > 1:
+            wrong = "is named twice" if role in SEQUENCES else "is not a known sequence"
+            raise InputError(f"--channels {text}", f"{name!r} {wrong}", _CHANNELS_REMEDY)
+    if "flair" not in roles:
+        raise InputError(f"--channels {text}", "names no flair", _CHANNELS_REMEDY)
+    return {str(role): channel for channel, role in enumerate(roles)}
 
 
 def parse_naming(naming: str, required: Collection[str] = ("flair", "label")) -> dict[str, re.Pattern[str]]:

@@ -1,68 +1,190 @@
-"""One slice, one image file: tif and png, grey or coloured, 8 or 16 bit, decoded and encoded to the pixel."""
+"""Image files of slices: tif (a page a slice), png and jpg, decoded and encoded to the pixel."""
 
 from __future__ import annotations
 
 import io
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
 
-SLICE_ENDINGS = (".tif", ".tiff", ".png")
+from monai_brainseg.errors import InputError
+
+SLICE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_WRITTEN = (".tif", ".tiff", ".png")
 # A damaged header must not make us allocate all memory. No slice is this large.
 _MOST_VALUES = 2**28
+
+_LOSSY = "JPEG loses detail, use the original images if you have them"
+_TRANSPARENT = "transparent pixels count as black"
+_WHITE = "white was stored as 0, and was turned back"
+
+# Axes of tifffile that are no slices.
+_AXES = {"C": "channels", "T": "times"}
 
 # The error reports a damaged file once; the library's own lines are switched off.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def decode_slice(path: Path) -> np.ndarray:
-    """Return ``[row, column]`` or ``[row, column, channel]`` as stored, a one-bit tif as uint8 0 and 1.
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """What one file holds.
+
+    Attributes:
+        pixels: ``[slice, row, column]``, or ``[slice, row, column, channel]`` with three colours or more.
+        notes: what was not as it should be, or was changed.
+    """
+
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def decode_slices(path: Path, mask: bool = False) -> Slices:
+    """Return the slices of a file: one of a png or jpg, each page of a tif; a one-bit tif as uint8 0 and 1.
+
+    The content decides the format, not the ending. An alpha channel is dropped.
+
+    Args:
+        path: the file.
+        mask: whether the colours of a palette are taken; in an image they are no sequences.
 
     Raises:
-        ValueError: the file holds no single slice, or is damaged; the libraries beneath raise other kinds as well.
+        InputError: an image is coloured by a palette.
+        ValueError: the file holds no slices, or is damaged; the libraries beneath raise other kinds as well.
     """
-    ending = path.suffix.lower()
-    if ending not in SLICE_ENDINGS:
-        raise ValueError("slices are read from .tif and .png files")
-    array = _decode_png(path) if ending == ".png" else _decode_tif(path)
-    return array.astype(np.uint8 if array.dtype == bool else array.dtype.newbyteorder("="), copy=False)
+    if path.suffix.lower() not in SLICE_ENDINGS:
+        raise ValueError("slices are read from .tif, .png and .jpg files")
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    marks: dict[bytes, Callable[[Path], tuple[Slices, bool]]] = {b"\x89PNG": _decode_png, b"\xff\xd8\xff": _decode_jpg}
+    decode = next((marks[mark] for mark in marks if start.startswith(mark)), _decode_tif)
+    found, by_palette = decode(path)
+    if by_palette and not mask and not _is_grey(found.pixels):
+        raise InputError(path, "its colours are a palette's, not three sequences", "export it as grey values")
+    pixels = found.pixels
+    native = pixels.astype(np.uint8 if pixels.dtype == bool else pixels.dtype.newbyteorder("="), copy=False)
+    if by_palette and _is_grey(native):
+        native = native[..., 0]
+    return Slices(native, found.notes)
 
 
-def encode_slice(image: np.ndarray, ending: str) -> bytes:
-    """Return the file of a ``[row, column]`` or ``[row, column, 3]`` uint8 or uint16 image, losslessly compressed.
+def count_slices(path: Path) -> int:
+    """Return the slices of a file; 1 if it cannot be read, which reading it will report."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            return sum(not page.is_reduced for page in file.pages)
+    except Exception:  # no tif, or a damaged one
+        return 1
+
+
+def encode_slices(pixels: np.ndarray, ending: str) -> bytes:
+    """Return the file of ``[slice, row, column]`` or ``[..., 3]`` uint8 or uint16 pixels, losslessly compressed.
 
     Raises:
-        ValueError: the ending is not one of ``SLICE_ENDINGS``, or the type is another one.
+        ValueError: the ending is not .tif or .png, the type is another one, or a png gets several slices.
     """
-    if ending.lower() not in SLICE_ENDINGS or image.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"slices are written as uint8 or uint16 .tif or .png, not as {image.dtype} {ending}")
-    return _encode_png(image) if ending.lower() == ".png" else _encode_tif(image)
+    if ending.lower() not in _WRITTEN or pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"slices are written as uint8 or uint16 .tif or .png, not as {pixels.dtype} {ending}")
+    if ending.lower() != ".png":
+        return _encode_tif(pixels)
+    (image,) = pixels
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image)))
 
 
-def _decode_tif(path: Path) -> np.ndarray:
+def _is_grey(pixels: np.ndarray) -> bool:
+    return pixels.ndim == 4 and bool((pixels == pixels[..., :1]).all())
+
+
+def _decode_tif(path: Path) -> tuple[Slices, bool]:
     with tifffile.TiffFile(path) as file:
-        if len(file.pages) != 1:
-            raise ValueError(f"it holds {len(file.pages)} pages, not one slice")
-        page = file.pages[0]
-        _check_size(page.shape)
+        pages: list[Any] = [page for page in file.pages if not page.is_reduced]
+        _check_pages(file, pages)
         # Decoders fill what a truncated file lacks with zeros.
-        if max(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)) > path.stat().st_size:
+        if max(o + n for page in pages for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)) > (
+            path.stat().st_size
+        ):
             raise ValueError("its pixel data is cut off")
-        array = page.asarray()
-        return np.moveaxis(array, 0, -1) if page.axes == "SYX" else array
+        decoded = [_decode_page(page) for page in pages]
+    notes = dict.fromkeys(note for each, _ in decoded for note in each.notes)
+    return Slices(np.stack([each.pixels for each, _ in decoded]), tuple(notes)), decoded[0][1]
 
 
-def _decode_png(path: Path) -> np.ndarray:
+def _check_pages(file: tifffile.TiffFile, pages: Sequence[Any]) -> None:
+    """Refuse pages that are not the slices of one volume."""
+    shapes = {page.shape for page in pages}
+    if len(shapes) != 1:
+        raise ValueError(f"its {len(pages)} pages are no slices of one size")
+    _check_size((len(pages), *pages[0].shape))
+    axes = [(axis, count) for each in file.series for axis, count in zip(each.axes, each.shape, strict=True)]
+    if several := [axis for axis, count in axes if axis in "CT" and count > 1]:
+        raise ValueError(f"its pages are several {_AXES[several[0]]}, not the slices of one volume")
+    if sum(math.prod(each.shape) for each in file.series) != len(pages) * math.prod(pages[0].shape):
+        raise ValueError("its pages are not the slices of one volume")
+
+
+def _decode_page(page: Any) -> tuple[Slices, bool]:
+    array, notes = page.asarray(), []
+    if page.axes == "SYX":
+        array = np.moveaxis(array, 0, -1)
+    photometric = page.photometric.name
+    if photometric == "PALETTE":
+        # 16 bits a colour, often 8 bits repeated.
+        array = np.moveaxis(page.colormap[:, array], 0, -1) >> 8
+        return Slices(array.astype(np.uint8)), True
+    # tifffile marks every array of truths so, and leaves its values as they are.
+    if photometric == "MINISWHITE" and not (array.dtype == bool and page.software == "tifffile.py"):
+        array = _turn_back(array, page.bitspersample)
+        notes.append(_WHITE)
+    elif photometric not in ("MINISBLACK", "MINISWHITE", "RGB", "YCBCR"):
+        raise ValueError(f"its colours are {photometric}")
+    if "JPEG" in page.compression.name:
+        notes.append(_LOSSY)
+    alpha = len(page.extrasamples) == 1 and int(page.extrasamples[0]) in (1, 2) and array.ndim == 3
+    colours = _drop_alpha(array) if alpha else Slices(array)
+    return Slices(colours.pixels, (*notes, *colours.notes)), False
+
+
+def _turn_back(array: np.ndarray, bits: int) -> np.ndarray:
+    """Return grey values, white highest, of an image with white lowest."""
+    if array.dtype == bool:
+        return ~array
+    if array.dtype.kind != "u":
+        raise ValueError(f"its lowest value is white, in {array.dtype}, which has no highest")
+    return array.dtype.type(2**bits - 1) - array
+
+
+def _decode_png(path: Path) -> tuple[Slices, bool]:
     """Decode with libpng: Pillow reads the header, but makes 8 bits of 16-bit colours."""
     with Image.open(path, formats=["PNG"]) as header:
         _check_size((*header.size, len(header.getbands())))
-    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+        by_palette = header.mode == "P"
+    array = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    colours = _drop_alpha(array) if array.shape[2:] in ((2,), (4,)) else Slices(array)
+    return Slices(colours.pixels[np.newaxis], colours.notes), by_palette
+
+
+def _decode_jpg(path: Path) -> tuple[Slices, bool]:
+    with Image.open(path, formats=["JPEG"]) as image:
+        _check_size((*image.size, len(image.getbands())))
+        if image.mode not in ("L", "RGB"):
+            raise ValueError(f"its colours are {image.mode}")
+        return Slices(np.asarray(image)[np.newaxis], (_LOSSY,)), False
+
+
+def _drop_alpha(array: np.ndarray) -> Slices:
+    """Return the colours without the last channel; pixels that it hides are black, unless it hides all."""
+    colours, alpha = array[..., :-1], array[..., -1]
+    notes: tuple[str, ...] = ()
+    if alpha.min() != alpha.max():
+        colours, notes = np.where(alpha[..., np.newaxis] > 0, colours, 0).astype(array.dtype), (_TRANSPARENT,)
+    return Slices(colours[..., 0] if colours.shape[-1] == 1 else colours, notes)
 
 
 def _check_size(shape: Sequence[int]) -> None:
@@ -70,11 +192,8 @@ def _check_size(shape: Sequence[int]) -> None:
         raise ValueError(f"its header claims {'x'.join(map(str, shape))} values")
 
 
-def _encode_tif(image: np.ndarray) -> bytes:
+def _encode_tif(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    tifffile.imwrite(buffer, image, photometric="minisblack" if image.ndim == 2 else "rgb", compression="zlib")
+    kind = "minisblack" if pixels.ndim == 3 else "rgb"
+    tifffile.imwrite(buffer, pixels if len(pixels) > 1 else pixels[0], photometric=kind, compression="zlib")
     return buffer.getvalue()
-
-
-def _encode_png(image: np.ndarray) -> bytes:
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image)))

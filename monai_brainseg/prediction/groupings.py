@@ -11,6 +11,7 @@ from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.dicom import choose_series, group_studies, list_series
 from monai_brainseg.data.dicom_names import describe_series, find_common, name_studies
 from monai_brainseg.data.naming import CHANNELS, SEQUENCES, clean_name, name_folder
+from monai_brainseg.data.slices import count_slices
 from monai_brainseg.errors import InputError
 
 # Reason for files among the inputs that are not used.
@@ -35,9 +36,15 @@ def make_case(
 
 
 def add_slices(found: Found, files: Sequence[Path]) -> None:
-    """Group by folder and by what stands before the last number of a name; ``_2`` comes before ``_10``."""
+    """Group by folder and by what stands before the last number of a name; ``_2`` comes before ``_10``.
+
+    In a folder whose first file holds several slices, each file is a study.
+    """
     groups: dict[tuple[Path, str], dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for file in files:
+    first = {file.parent: file for file in reversed(files)}
+    pages = {folder for folder, file in first.items() if count_slices(file) > 1}
+    found.cases += [_make_colours(file.stem, (file,)) for file in files if file.parent in pages]
+    for file in [file for file in files if file.parent not in pages]:
         match = _LAST_NUMBER.fullmatch(file.stem)
         prefix, number = (match["prefix"], int(match["number"])) if match else (file.stem, 0)
         groups[file.parent, prefix][number].append(file)
@@ -51,8 +58,12 @@ def add_slices(found: Found, files: Sequence[Path]) -> None:
         stack = tuple(numbers[number][0] for number in sorted(numbers))
         lacking = sorted(set(range(min(numbers), max(numbers))) - numbers.keys())
         notes = [f"slice {lacking[0]} is missing; {len(lacking)} missing in all"] if lacking else []
-        images = dict.fromkeys(SEQUENCES, stack)
-        found.cases.append(make_case(name, images, *notes, channels=True, told="the colours of its slices, or grey"))
+        found.cases.append(_make_colours(name, stack, *notes))
+
+
+def _make_colours(name: str, files: tuple[Path, ...], *notes: str) -> Case:
+    images = dict.fromkeys(SEQUENCES, files)
+    return make_case(name, images, *notes, channels=True, told="the colours of its slices, or grey")
 
 
 def add_dicom(found: Found, files: Sequence[Path], wanted: str | None) -> None:

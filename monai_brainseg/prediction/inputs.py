@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from monai_brainseg.data.bids import DERIVED, is_data_set, is_derived
-from monai_brainseg.data.cases import Case, Found, find_form, find_prepared
+from monai_brainseg.data.cases import Case, Found, find_prepared
 from monai_brainseg.data.dicom_headers import is_dicom
-from monai_brainseg.data.naming import SEQUENCES, T1_FLAIR, clean_name, name_folder, parse_naming, read_name
+from monai_brainseg.data.formats import count_channels, find_form
+from monai_brainseg.data.image_files import find_header, strip_ending
+from monai_brainseg.data.naming import (
+    SEQUENCES,
+    T1_FLAIR,
+    clean_name,
+    name_folder,
+    parse_channels,
+    parse_naming,
+    read_name,
+)
 from monai_brainseg.data.slices import SLICE_ENDINGS
 from monai_brainseg.data.splits import select_items
 from monai_brainseg.errors import InputError
@@ -24,7 +34,10 @@ from monai_brainseg.prediction.volume_groupings import add_named, add_volumes, m
 
 PARTS = ("test", "training", "all")
 
-_KINDS = "a folder of slices (.tif, .png), NIfTI files (.nii, .nii.gz), DICOM files or a prepared folder"
+_KINDS = (
+    "a folder of slices (.tif, .png, .jpg), NIfTI files (.nii, .nii.gz) or other volumes (.nrrd, .mha, .mgz, .hdr), "
+    "DICOM files or a prepared folder"
+)
 
 
 def find_studies(
@@ -34,6 +47,7 @@ def find_studies(
     part: str = "test",
     fold: int | None = None,
     series: str | None = None,
+    channels: str | None = None,
     leave_out: Path | None = None,
 ) -> Found:
     """Find the studies among files and folders; of images, only headers are read.
@@ -44,6 +58,7 @@ def find_studies(
         part: of prepared folders: "test", "training" or "all".
         fold: of prepared folders only this one, of the training part.
         series: of DICOM studies, see ``dicom.choose_series``.
+        channels: what the channels of files with several are, see ``naming.parse_channels``.
         leave_out: a folder that may be inside an input, such as that of the masks.
 
     Raises:
@@ -61,30 +76,54 @@ def find_studies(
         else:
             loose += _list_images(path, found) if path.is_dir() else [path]
     # A file given twice is one file; a link and its file are two, as their names may differ.
-    given = {locate(file): file for file in reversed(loose)}
+    given = {locate(file): file for file in map(find_header, reversed(loose))}
     files = _sort_forms(_leave_out(sorted(given.values()), leave_out), found)
     if fold is not None and not any((path / "datalist.json").is_file() for path in inputs):
         raise InputError(f"--fold {fold}", "only a prepared folder has folds", "leave it out")
     if series is not None and not files["dicom"]:
         raise InputError(f"--series {series}", "only DICOM files have a series", "leave it out")
     patterns = parse_naming(naming, required=("flair",)) if naming else None
+    named = parse_channels(channels) if channels else {}
+    volumes = sorted([*files["nifti"], *files["volume"]])
     add_slices(found, files["slices"])
-    (add_named(found, files["nifti"], patterns) if patterns else add_volumes(found, files["nifti"]))
+    (add_named(found, volumes, patterns) if patterns else add_volumes(found, volumes))
     add_dicom(found, files["dicom"], series)
     if not found.cases and not found.bad:
         left = [f"{len(files)} files {reason}" for reason, files in found.left_out.items() if reason != NO_IMAGES]
         raise InputError(inputs[0], f"holds no study{''.join(f' ({what})' for what in left[:1])}", f"name {_KINDS}")
+    if named:
+        found.cases = [_name_channels(case, named) for case in found.cases]
     _tell_apart(found)
     return found
 
 
-def join_sequences(flair: Path, pre: Path | None = None, post: Path | None = None, series: str | None = None) -> Case:
+def _name_channels(case: Case, channels: Mapping[str, int]) -> Case:
+    """Return a case whose file of several channels holds what was named; one of a single file each stays as it is."""
+    file = case.images["flair"][0]
+    if case.form == "dicom" or len(set(case.images.values())) > 1 or count_channels(file) == 1:
+        return case
+    sequences = [sequence for sequence in SEQUENCES if sequence in channels]
+    images = dict.fromkeys(sequences, case.images["flair"])
+    return replace(case, images=images, channels=channels, told="--channels")
+
+
+def join_sequences(
+    flair: Path,
+    pre: Path | None = None,
+    post: Path | None = None,
+    series: str | None = None,
+    channels: str | None = None,
+) -> Case:
     """Return the study of given sequences, each a file or a folder of one.
 
     Raises:
         InputError: one of them is missing, or is not one sequence.
     """
-    cases = {role: _find_one(path, series) for role, path in (("flair", flair), ("pre", pre), ("post", post)) if path}
+    cases = {
+        role: _find_one(path, series, channels)
+        for role, path in (("flair", flair), ("pre", pre), ("post", post))
+        if path
+    }
     images = {role: cases[role].images["flair"] for role in SEQUENCES if role in cases}
     case = cases["flair"]
     return (
@@ -113,11 +152,13 @@ def describe_roles(case: Case) -> str:
     return f"{listed} (told by {list_roles(case)[0]['told_by']})"
 
 
-def _find_one(path: Path, series: str | None) -> Case:
+def _find_one(path: Path, series: str | None, channels: str | None) -> Case:
     # Who names the file knows better than its name.
-    if path.is_file() and find_form(path) == "nifti" and read_name(path.stem).role in (T1_FLAIR, "label"):
-        return make_whole(path)
-    found = find_studies([path], series=series)
+    name = strip_ending(path.name) if path.is_file() else None
+    if name is not None and read_name(name).role in (T1_FLAIR, "label"):
+        case = make_whole(path)
+        return _name_channels(case, parse_channels(channels)) if channels else case
+    found = find_studies([path], series=series, channels=channels)
     if len(found.cases) != 1:
         names = [case.patient for case in found.cases]
         raise found.bad.popitem()[1] if found.bad else InputError(path, f"holds {len(names)} studies", "name one file")
@@ -146,7 +187,7 @@ def _leave_out(files: Sequence[Path], folder: Path | None) -> list[Path]:
 def _sort_forms(files: Iterable[Path], found: Found) -> dict[str, list[Path]]:
     forms: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        if file.suffix.lower() in SLICE_ENDINGS and file.stem.endswith("_mask"):
+        if file.suffix.lower() in SLICE_ENDINGS and file.stem.lower().endswith("_mask"):
             found.left_out[NO_IMAGES].append(str(file))
         elif find_form(file) != "dicom" or is_dicom(file):
             forms[find_form(file)].append(file)

@@ -13,6 +13,7 @@ import numpy as np
 
 from monai_brainseg.data.bids import describe_derivatives, describe_mask, place_mask
 from monai_brainseg.data.cases import Case
+from monai_brainseg.data.image_files import can_invert, open_image
 from monai_brainseg.data.volumes import Volume, compress, write_nifti, write_slices
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import unwritable, write_json, write_whole
@@ -49,10 +50,12 @@ def write_like(voxels: np.ndarray, source: Path, file: Path) -> None:
         InputError: the file cannot be written, or the other one is missing.
     """
     try:
-        image = nib.load(source)
+        with open_image(source) as (image, _):
+            header = image.header.copy()
+            if not can_invert(image.affine):
+                header.set_sform(None, 0)
     except Exception as error:
         raise InputError(source, "can no longer be read", "put it back") from error
-    header = image.header.copy()
     if header.endianness != nib.Nifti1Header().endianness:
         header = header.as_byteswapped()
     header.extensions.clear()
@@ -109,6 +112,8 @@ def write_outputs(
             write_mask_slices(mask, source, folder / patient)
         else:
             _write_map(mask, case, flair, folder / f"{patient}.nii.gz")
+        if case.form == "volume":
+            warnings.append(f"the mask is NIfTI, not {source[0].suffix}")
         for kind, voxels in maps.items():
             _write_map(voxels, case, flair, folder / f"{patient}_{kind}.nii.gz")
         if case.form == "dicom":

@@ -33,6 +33,7 @@ def segment(
     part: str = "test",
     fold: int | None = None,
     series: str | None = None,
+    channels: str | None = None,
     command: Sequence[str] = (),
     say: Callable[[str], None] = tqdm.write,
     **options: Any,
@@ -58,6 +59,7 @@ def segment(
         part: of prepared folders: "test", "training" or "all".
         fold: only this fold of the training part.
         series: of DICOM studies, see ``dicom.choose_series``.
+        channels: what the channels of a file with several are, such as "flair,t1,t1ce,t2".
         command: what ``run.json`` gives as the command.
         say: takes each line of what happens.
         options: fields of ``options.Options``, such as ``checkpoints=(Path("model.pt"),)`` or ``tta=True``.
@@ -74,9 +76,11 @@ def segment(
     if bool(paths) == bool(flair) or (roles and flair is None):
         raise InputError("INPUT or --flair", "give one of them", "--pre and --post need --flair")
     if roles:
-        found = Found(cases=[join_sequences(**roles, series=series)])
+        found = Found(cases=[join_sequences(**roles, series=series, channels=channels)])
     else:
-        found = find_studies(paths, naming=naming, part=part, fold=fold, series=series, leave_out=Path(output))
+        found = find_studies(
+            paths, naming=naming, part=part, fold=fold, series=series, channels=channels, leave_out=Path(output)
+        )
     if read_share()[0] == 0:
         for line in _summarise(found):
             with suppress(OSError, UnicodeError):  # a terminal that cannot take a line does not stop the work

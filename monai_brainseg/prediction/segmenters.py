@@ -186,7 +186,7 @@ def load_bundle(
     for name in needed:
         if name not in parser:
             raise InputError(bundle / _CONFIG, f"has no {name!r}", "choose another bundle, or leave the option out")
-    parser.update({**overrides, "bundle_root": str(bundle), "device": device})
+    parser.update({**overrides, "bundle_root": str(bundle.absolute()), "device": device})
     with own_scripts(bundle):
         network = _load_weights(parser.get_parsed_content("network_def"), checkpoints).to(device).eval()
         inferer = parser.get_parsed_content("inferer")
@@ -225,7 +225,7 @@ def load_network(
         InputError: weights are missing or another network's.
     """
     parser = merge_overlay(load_config(bundle / _CONFIG), overlay or {})
-    parser.update({"bundle_root": str(bundle)})
+    parser.update({"bundle_root": str(bundle.absolute())})
     with own_scripts(bundle):
         return _load_weights(parser.get_parsed_content("network_def"), checkpoints).eval()
 

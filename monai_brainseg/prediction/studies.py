@@ -15,9 +15,9 @@ from brainseg_unet_scripts.file_groups import check_heads
 from brainseg_unet_scripts.precision import name_precision
 from tqdm import tqdm
 
-from monai_brainseg.data.case_voxels import find_own, read_images
+from monai_brainseg.data.case_voxels import collect_notes, find_own, read_images
 from monai_brainseg.data.cases import Case, Found
-from monai_brainseg.data.naming import SEQUENCES
+from monai_brainseg.data.naming import CHANNELS, SEQUENCES
 from monai_brainseg.data.volumes import Volume, hash_images
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.confidence import measure_confidence, measure_entropy
@@ -77,6 +77,9 @@ def predict(
     record_run()
     bad = {}
     if rank == 0:
+        for checkpoint in model.checkpoints:
+            if "note" in checkpoint:
+                _tell(say, f"{checkpoint['file']}: {checkpoint['note']}")
         _tell(say, f"precision: {explain_precision(model.segmenter, options.amp)}")
         bad = {patient: str(error) for patient, error in found.bad.items()}
     cases, done = found.cases[rank::processes], 0
@@ -112,7 +115,7 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
     Raises:
         InputError: the study cannot be read or segmented, or the folder cannot be written to.
     """
-    started, key = time.perf_counter(), hash_settings(model.settings, case.image_files)
+    started, key = time.perf_counter(), _make_key(case, model)
     images = find_own(read_images(case))
     _check_heads(case, images)
     flair, digest = images["flair"], hash_images(list(images.values()))
@@ -124,7 +127,13 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
     if options.uncertainty:
         maps["entropy"] = measure_entropy(result.probability)
     written, said = write_outputs(case, flair, result.mask, maps, output, model.name, options.bids)
-    doubts = [*case.notes, *look.warnings, *result.notes, *look_at_mask(result.mask, flair, look)]
+    doubts = [
+        *case.notes,
+        *collect_notes(images),
+        *look.warnings,
+        *result.notes,
+        *look_at_mask(result.mask, flair, look),
+    ]
     if familiar and oddness is not None and oddness > familiar.usual.limit:
         doubts.append(_UNFAMILIAR)
     voxels = int(result.mask.sum())
@@ -165,9 +174,15 @@ def _warn_of_seen(patient: str, digest: str, model: Model) -> Iterator[str]:
         yield "the weights were trained or selected on this patient: its mask says nothing about other patients"
 
 
+def _make_key(case: Case, model: Model) -> str:
+    """Return a hash of all that decides a study's mask; channels in another order than usual are part of it."""
+    named = {} if case.channels in ({}, CHANNELS) else {"channels": dict(case.channels)}
+    return hash_settings({**model.settings, **named}, case.image_files)
+
+
 def _is_done(case: Case, model: Model, output: Path) -> bool:
     """Was a study segmented with the same settings, and is no DICOM SEG missing that can be written now?"""
-    if not is_done(output, case.patient, hash_settings(model.settings, case.image_files)):
+    if not is_done(output, case.patient, _make_key(case, model)):
         return False
     return not (can_write() and any(MISSING in line for line in read_record(output, case.patient)["warnings"]))
 

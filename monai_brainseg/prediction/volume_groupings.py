@@ -1,4 +1,4 @@
-"""NIfTI files to studies: which are sequences of one study, by BIDS, numbers, names and folders, and its name."""
+"""Files of volumes to studies: which are sequences of one study, by BIDS, numbers, names and folders, and its name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
+import numpy as np
 from brainseg_unet_scripts.errors import BundleError
-from brainseg_unet_scripts.file_groups import NUMBERED, are_copies, are_people
+from brainseg_unet_scripts.file_groups import NUMBERED, are_people
 
 from monai_brainseg.data.bids import join_sessions, read_bids
 from monai_brainseg.data.cases import Case, Found
+from monai_brainseg.data.formats import count_channels, read_files, squeeze
+from monai_brainseg.data.image_files import strip_ending
 from monai_brainseg.data.naming import SEQUENCES, T1_FLAIR, Said, clean_name, name_folder, read_name
-from monai_brainseg.data.volumes import NIFTI_ENDINGS
+from monai_brainseg.data.volumes import SHIFT, measure_shift
 from monai_brainseg.errors import InputError
 from monai_brainseg.prediction.groupings import NO_IMAGES, make_case
 
@@ -24,7 +26,7 @@ _ADD_FLAIR = "add it, or give this file with --flair if it is one"
 
 
 def add_named(found: Found, files: Sequence[Path], patterns: Mapping[str, re.Pattern[str]]) -> None:
-    """Group NIfTI files by patterns of their names, see ``naming.parse_naming``."""
+    """Group files by patterns of their names, see ``naming.parse_naming``."""
     roles: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for file in files:
         matches = [(role, m["patient"]) for role, p in patterns.items() if (m := p.fullmatch(file.as_posix()))]
@@ -60,7 +62,7 @@ def make_whole(file: Path) -> Case:
     """Return a study of one file: FLAIR, or pre-contrast, FLAIR and post-contrast along a fourth axis."""
     said = read_name(_stem(file))
     notes = () if said.role in (None, "flair") else (f"its name says {said.role}, but the network needs FLAIR",)
-    several = _count_channels(file) == len(SEQUENCES)
+    several = count_channels(file) == len(SEQUENCES)
     images = dict.fromkeys(SEQUENCES if several else ("flair",), (file,))
     told = "the order along its fourth axis" if several else "being a file alone"
     return make_case(_stem(file), images, *notes, *said.notes, channels=several, told=told)
@@ -74,16 +76,13 @@ def _leave_copies(found: Found, files: Sequence[Path]) -> list[Path]:
     kept = []
     for name, (first, *others) in names.items():
         try:
-            if odd := [other for other in others if not are_copies(first, other)]:
+            if odd := [other for other in others if not _are_copies(first, other)]:
                 raise InputError(odd[0], f"differs from {first.name}, which has its name", "rename or remove one")
             kept.append(first)
             if others:
                 found.left_out["are copies of a file beside them"] += map(str, others)
         except InputError as error:
             found.refuse(clean_name(name), error)
-        except Exception as error:  # nibabel raises a dozen kinds on a damaged file
-            reason = f"cannot be compared with {others[0].name} ({type(error).__name__})"
-            found.refuse(clean_name(name), InputError(first, reason, "remove the one that is damaged"))
     return kept
 
 
@@ -114,7 +113,7 @@ def _add_numbered(found: Found, files: Sequence[Path]) -> list[Path]:
     added: set[Path] = set()
     for name, numbered in cases.items():
         try:
-            if are_people(numbered):
+            if are_people(numbered, _read_voxels):
                 continue
             # A single file is FLAIR, whatever its number, as in the bundle.
             images = {SEQUENCES[number]: [file] for number, file in numbered.items()}
@@ -203,13 +202,20 @@ def _add_roles(found: Found, name: str, images: Mapping[str, Sequence[Path]], *n
         found.cases.append(make_case(name, roles, *notes, told=told))
 
 
-def _count_channels(file: Path) -> int:
+def _are_copies(file: Path, other: Path) -> bool:
+    """Do two files hold the same voxels on the same grid?"""
+    one, two = read_files((file,)), read_files((other,))
+    return np.array_equal(one.voxels, two.voxels) and measure_shift(one, two) <= SHIFT
+
+
+def _read_voxels(file: Path) -> np.ndarray | None:
+    """Return the voxels of a file of one sequence; None if it cannot be read, which reading it will report."""
     try:
-        shape = nib.load(file).shape
-    except Exception:  # reading it will report the problem
-        return 1
-    return int(shape[3]) if len(shape) == 4 else 1
+        voxels = squeeze(read_files((file,))).voxels
+    except InputError:
+        return None
+    return voxels if voxels.ndim == 3 else None
 
 
 def _stem(file: Path) -> str:
-    return next(file.name.removesuffix(ending) for ending in NIFTI_ENDINGS if file.name.endswith(ending))
+    return strip_ending(file.name) or file.name

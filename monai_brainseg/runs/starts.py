@@ -203,6 +203,8 @@ def _describe_weights(
 ) -> dict[str, Any]:
     """Return the record of the weights that a run begins with, and warn if they have seen the patients."""
     weights = describe_checkpoint(checkpoint)
+    if "note" in weights:
+        logging.getLogger(__name__).warning("%s: %s", checkpoint, weights["note"])
     if not scored:
         return {"checkpoint": [weights]}
     checkpoints = list_weights(output_dir, [weights])
@@ -215,7 +217,7 @@ def _describe_weights(
 def _read_threads(output_dir: Path) -> int | None:
     """Return the threads of the training that is resumed; None if there is none or they are not recorded."""
     try:
-        threads = json.loads((output_dir / RECORD).read_text()).get("threads")
+        threads = json.loads((output_dir / RECORD).read_text(encoding="utf-8-sig")).get("threads")
     except (OSError, ValueError, AttributeError):
         return None
     return threads if isinstance(threads, int) and (output_dir / "last.pt").is_file() else None

@@ -7,7 +7,6 @@ the weights that made them, and repeats these hashes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from brainseg_unet_scripts.records import RECORD, describe_weights
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import read_json
 from monai_brainseg.weights.checkpoints import read_checkpoint
 
 _NAMED = 3  # patients that a message names
@@ -65,8 +65,8 @@ def find_namesakes(items: Iterable[Mapping[str, Any]], seen: Collection[str]) ->
 
 
 def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None if they carry none."""
-    return describe_weights(checkpoint, read_checkpoint(checkpoint).get("seen"))
+    """Return what a record says of weights, see ``describe_weights``."""
+    return describe_weights(checkpoint, read_checkpoint(checkpoint))
 
 
 def read_seen(predictions: Path) -> list[str] | None:
@@ -81,10 +81,7 @@ def read_seen(predictions: Path) -> list[str] | None:
     file = predictions / RECORD
     if not file.is_file():
         return None
-    try:
-        record = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(file, f"cannot be read ({error})", "predict again, or remove it") from error
+    record = read_json(file, "predict again, or remove it")
     checkpoints = record.get("checkpoint") if isinstance(record, dict) else None
     lists = [_read_hashes(each) for each in checkpoints] if isinstance(checkpoints, list) else []
     # weights without hashes may have been trained on anybody

@@ -56,11 +56,12 @@ BAD_SLICES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "coloured mask": (
         lambda p: [shutil.copy(p / f"b_{n}.tif", p / f"b_{n}_mask.tif") for n in (1, 2, 3)],
-        r"b_1_mask\.tif: is 8x10x3x3",
+        r"b_1_mask\.tif: has the levels ",
     ),
     "four channels": (
         lambda p: [
-            tifffile.imwrite(p / f"b_{n}.tif", np.zeros((10, 8, 4), "u1"), photometric="rgb") for n in (1, 2, 3)
+            tifffile.imwrite(p / f"b_{n}.tif", np.zeros((10, 8, 4), "u1"), photometric="rgb", extrasamples=[0])
+            for n in (1, 2, 3)
         ],
         r"b_1\.tif: holds 4 channels where 3",
     ),
@@ -74,7 +75,7 @@ BAD_VOLUMES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no image": (lambda p: remove(p, "*_t*", "*_flair*"), r"b_seg\.nii\.gz: b has no image"),
     "no mask": (lambda p: remove(p, "b_seg*"), r"b_.*nii\.gz: b has no mask; add it"),
     "no FLAIR": (lambda p: remove(p, "b_flair*"), r"b_.*nii\.gz: b has no FLAIR"),
-    "NaN": (lambda p: change(p / "b_t1.nii.gz", lambda v: v.__setitem__((0, 0, 0), np.nan)), r"b_t1\.nii\.gz: .* NaN"),
+    "NaN": (lambda p: change(p / "b_t1.nii.gz", lambda v: v.__setitem__((..., 1), np.nan)), r"b_t1\.nii\.gz: .* NaN"),
     "infinite": (lambda p: change(p / "b_flair.nii.gz", lambda v: v.__setitem__(0, np.inf)), r"b_flair.*infinite"),
     "fractional": (lambda p: change(p / "b_seg.nii.gz", lambda v: v * 0.5), r"b_seg\.nii\.gz: has the label 0\.5"),
     "negative": (lambda p: change(p / "b_seg.nii.gz", lambda v: -v), r"b_seg\.nii\.gz: has the label -4"),

@@ -17,7 +17,7 @@ from support.ledger import Ledger
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.slices import encode_slice
+from monai_brainseg.data.slices import encode_slices
 from monai_brainseg.data.splits import Item, read_datalist
 from monai_brainseg.data.volumes import read_nifti
 from monai_brainseg.prediction.inputs import find_studies
@@ -34,7 +34,7 @@ def write_studies(folder: Path) -> list[str]:
         if number % 3 == 0 or "affine" in name or name in ("NaN", "infinite", "constant", "huge double", "one slice"):
             names.append(f"v{number:03d}")
             (folder / f"v{number:03d}{ending}").write_bytes(data)
-    slices = [encode_slice(np.ascontiguousarray(draw_image()[..., z].T.astype(np.uint8)), ".tif") for z in range(4)]
+    slices = [encode_slices(draw_image()[..., z].T[None].astype(np.uint8), ".tif") for z in range(4)]
     for number, (_, data) in enumerate(damages.damage_bytes(slices[1], 7, flips=4, cuts=3)):
         names.append(f"s{number:03d}")
         for z, each in enumerate([slices[0], data, *slices[2:]]):

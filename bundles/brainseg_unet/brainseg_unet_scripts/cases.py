@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
-
-from monai.data import load_decathlon_datalist
 
 from brainseg_unet_scripts.errors import BundleError
 from brainseg_unet_scripts.file_groups import NUMBERED, are_copies, are_people, check_heads, count_sequences, is_study
@@ -53,12 +52,32 @@ def list_cases(
     """
     parts = ("training", "test") if part == "all" else (part,)
     try:
-        items = [item for name in parts for item in load_decathlon_datalist(datalist, data_list_key=name)]
-    except ValueError as error:
+        items = [item for name in parts for item in _read_part(Path(datalist), name)]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BundleError(datalist, " ".join(str(error).split()), "give --dataset_dir, or another --part") from error
     items = [item for item in items if fold is None or item.get("fold", fold) == fold]
     items = [item for item in items if except_fold is None or item.get("fold") != except_fold]
     return items if sequences is None else [{**item, "image": _choose(item["image"], sequences)} for item in items]
+
+
+def _read_part(datalist: Path, name: str) -> list[dict[str, Any]]:
+    """Return the items of a part with whole paths.
+
+    MONAI's ``load_decathlon_datalist`` does not read a file that begins with the mark of its encoding, as Windows
+    writes it, and makes a path of every text that is a file's name.
+    """
+    content = json.loads(datalist.read_text(encoding="utf-8-sig"))
+    if name not in content:
+        raise ValueError(f"it has no part {name!r}")
+    folder = datalist.parent
+    return [
+        {**item, **{key: _join(folder, item[key]) for key in ("image", "label") if key in item}}
+        for item in content[name]
+    ]
+
+
+def _join(folder: Path, files: str | Sequence[str]) -> str | list[str]:
+    return str(folder / files) if isinstance(files, str) else [str(folder / file) for file in files]
 
 
 def _choose(files: str | Sequence[str], sequences: Sequence[int]) -> str | list[str]:

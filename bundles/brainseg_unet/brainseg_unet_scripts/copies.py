@@ -23,8 +23,11 @@ def check_copy(bundle_root: str) -> None:
         bundle_root: the bundle's folder; one without this package passes.
 
     Raises:
-        BundleError: names both folders.
+        BundleError: names both folders; or there is no such folder.
     """
+    if not Path(bundle_root).is_dir():
+        remedy = "run the command in the folder that it is relative to, or give the bundle's folder with --bundle_root"
+        raise BundleError(bundle_root, "the bundle is not there", remedy)
     loaded = Path(__file__).resolve().parent
     own = Path(bundle_root).resolve() / loaded.name
     if own.is_dir() and not holds_same_code(own, loaded):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,12 @@ def is_study(numbers: Collection[int]) -> bool:
     return len(numbers) <= sequences and sorted(numbers) == list(range(len(numbers)))
 
 
-def are_people(files: Mapping[int, Any]) -> bool:
+def are_people(files: Mapping[int, Any], read: Callable[[Any], np.ndarray | None] | None = None) -> bool:
     """Are numbered files studies of their own? Only their names are looked at, and of few files the images.
 
     Args:
         files: of one name, by number.
+        read: returns the ``[x, y, z]`` of a file, or None; for other formats than NIfTI.
 
     Returns:
         True, or False if they may be the sequences of one study.
@@ -59,7 +60,7 @@ def are_people(files: Mapping[int, Any]) -> bool:
     if len(numbers) == 1 or numbers[-1] >= _MOST_CHANNELS and numbers != list(range(len(numbers))):
         return True
     one, other, *_ = (files[number] for number in numbers)
-    if is_one_head([_read(one), _read(other)]):
+    if is_one_head([*map(read or _read, (one, other))]):
         listed = ", ".join(f"_{number:04d}" for number in numbers)
         raise BundleError(one, f"may be a sequence of one person with {listed}, but _0000 to _0002 are needed", _REMEDY)
     return True

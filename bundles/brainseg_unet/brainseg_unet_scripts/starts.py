@@ -79,5 +79,8 @@ def start_inference(
         check_patch(patch_size)
     weights = read_weights(checkpoint)
     check_weights(weights["model"], network, checkpoint)
-    write_record(output_dir, describe_weights(Path(checkpoint), weights["seen"]), precision)
+    record = describe_weights(Path(checkpoint), weights)
+    if "note" in record:
+        logger.warning("%s: %s", checkpoint, record["note"])
+    write_record(output_dir, record, precision)
     logger.info("%d cases", len(cases))
