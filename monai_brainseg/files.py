@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,16 @@ def list_files(source: Path, refuse: Callable[[InputError], None] | None = None)
 def locate(path: Path) -> Path:
     """Return the absolute path of a file or folder as it was given: links are not followed, and so keep their names."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - pathlib's resolve would follow them
+
+
+def name_folder(folder: Path) -> str:
+    """Return the name of a folder as it was given: a link keeps its own, which datalad's files need."""
+    return locate(folder).name
+
+
+def clean_name(patient: str) -> str:
+    """Return a name that is a file name on every system: no separators, no control characters, no leading dot."""
+    return re.sub(r'[\x00-\x1f/\\:*?"<>|]+', "-", patient).strip(" .") or "unnamed"
 
 
 def require_file(path: Path) -> None:

@@ -12,8 +12,7 @@ from monai_brainseg.benchmarking.figures import Scores, average, compare, pair_n
 from monai_brainseg.benchmarking.plan import Plan, list_runs
 from monai_brainseg.benchmarking.runs import LEFT_OUT, SAME_SLICES, TEST, Run
 from monai_brainseg.benchmarking.slice_splits import SIDES
-from monai_brainseg.data.naming import name_folder
-from monai_brainseg.files import write_whole
+from monai_brainseg.files import name_folder, write_whole
 from monai_brainseg.reporting.pages import Table, render_page
 from monai_brainseg.runs.recipes import count_parameters
 

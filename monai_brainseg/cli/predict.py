@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from monai_brainseg.cli.options import add_bundle, add_channels, add_recipe
-from monai_brainseg.prediction.inputs import PARTS
+from monai_brainseg.inputs.search import PARTS
 
 _PREDICT = """\
 Segment the tumour in studies. An INPUT is one of these, or a folder of many of them:

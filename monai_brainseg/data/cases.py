@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_brainseg.data.formats import find_form
-from monai_brainseg.data.image_files import list_parts
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.splits import Item
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.image_files import list_parts
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from monai_brainseg.data.naming import clean_name
+from monai_brainseg.files import clean_name
 
 _LONGEST = 200
 

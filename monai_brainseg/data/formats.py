@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from monai_brainseg.data.dicom_volumes import read_series
-from monai_brainseg.data.image_files import ITK_ENDINGS, NIFTI_ENDINGS, open_image, strip_ending
-from monai_brainseg.data.itk_volumes import read_itk
-from monai_brainseg.data.slices import SLICE_ENDINGS, decode_slices
-from monai_brainseg.data.volumes import Volume, read_nifti, read_slices
+from monai_brainseg.dicom.volumes import read_series
+from monai_brainseg.images.image_files import ITK_ENDINGS, NIFTI_ENDINGS, open_image, strip_ending
+from monai_brainseg.images.itk_volumes import read_itk
+from monai_brainseg.images.slices import SLICE_ENDINGS, decode_slices
+from monai_brainseg.images.volumes import Volume, read_nifti, read_slices
 
 
 def find_form(file: Path) -> str:

@@ -10,23 +10,21 @@ from pathlib import Path
 
 from monai_brainseg.data.bids import find_labelled, read_bids
 from monai_brainseg.data.cases import Case, Found
-from monai_brainseg.data.dicom_headers import is_dicom
-from monai_brainseg.data.image_files import VOLUME_ENDINGS, find_header
 from monai_brainseg.data.naming import (
     CHANNELS,
     SEQUENCES,
     T1_FLAIR,
-    clean_name,
     find_role,
     find_site,
     find_subject,
-    name_folder,
     parse_channels,
     parse_naming,
     read_name,
 )
+from monai_brainseg.dicom.headers import is_dicom
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import list_files, read_json
+from monai_brainseg.files import clean_name, list_files, name_folder, read_json
+from monai_brainseg.images.image_files import VOLUME_ENDINGS, find_header
 
 _VOLUME = f"(?:{'|'.join(map(re.escape, VOLUME_ENDINGS))})"
 _SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png|jpe?g)", re.IGNORECASE)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import locate
 
 _CHANNELS_REMEDY = "name each channel in order, such as flair,t1,t1ce,t2; - is one that is not used"
 
@@ -156,16 +154,6 @@ def find_site(patient: str) -> str:
 def find_subject(patient: str) -> str:
     """Return the person of a study ("BraTS-GLI-00005" of ``BraTS-GLI-00005-100``), else the name itself."""
     return next((match[1] for match in (pattern.fullmatch(patient) for pattern in _SUBJECTS) if match), patient)
-
-
-def name_folder(folder: Path) -> str:
-    """Return the name of a folder as it was given: a link keeps its own, which datalad's files need."""
-    return locate(folder).name
-
-
-def clean_name(patient: str) -> str:
-    """Return a name that is a file name on every system: no separators, no control characters, no leading dot."""
-    return re.sub(r'[\x00-\x1f/\\:*?"<>|]+', "-", patient).strip(" .") or "unnamed"
 
 
 def parse_channels(text: str) -> dict[str, int]:

@@ -16,11 +16,11 @@ from monai_brainseg import __version__
 from monai_brainseg.data.case_voxels import Study, do_each, examine_case, examine_each, read_images, read_label
 from monai_brainseg.data.cases import Found
 from monai_brainseg.data.layouts import LAYOUTS, find_cases
-from monai_brainseg.data.naming import SEQUENCES, name_folder
+from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
-from monai_brainseg.data.volumes import Volume, write_nifti
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import make_folder, unwritable, write_json
+from monai_brainseg.files import make_folder, name_folder, unwritable, write_json
+from monai_brainseg.images.volumes import Volume, write_nifti
 
 
 def prepare(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from monai_brainseg import __version__
-from monai_brainseg.data.dicom_headers import read_dataset
-from monai_brainseg.data.dicom_volumes import order_frames
+from monai_brainseg.dicom.headers import read_dataset
+from monai_brainseg.dicom.volumes import order_frames
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_whole
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from monai_brainseg.data.bids import describe_derivatives, describe_mask, place_mask
 from monai_brainseg.data.cases import Case
-from monai_brainseg.data.image_files import can_invert, open_image
-from monai_brainseg.data.volumes import Volume, compress, write_nifti, write_slices
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import unwritable, write_json, write_whole
+from monai_brainseg.images.image_files import can_invert, open_image
+from monai_brainseg.images.volumes import Volume, compress, write_nifti, write_slices
 from monai_brainseg.prediction.dicom_masks import write_segmentation
 from monai_brainseg.prediction.mask_records import read_record
 from monai_brainseg.prediction.previews import draw_montage

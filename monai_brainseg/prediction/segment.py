@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from monai_brainseg.data.cases import Found
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.inputs import describe_roles, find_studies, join_sequences
+from monai_brainseg.inputs.roles import describe_roles
+from monai_brainseg.inputs.search import find_studies, join_sequences
 from monai_brainseg.prediction.mask_records import read_record
 from monai_brainseg.prediction.options import Options
 from monai_brainseg.prediction.studies import predict
@@ -58,7 +59,7 @@ def segment(
         naming: patterns of NIfTI names, see ``naming.parse_naming``.
         part: of prepared folders: "test", "training" or "all".
         fold: only this fold of the training part.
-        series: of DICOM studies, see ``dicom.choose_series``.
+        series: of DICOM studies, see ``series.choose_series``.
         channels: what the channels of a file with several are, such as "flair,t1,t1ce,t2".
         command: what ``run.json`` gives as the command.
         say: takes each line of what happens.

@@ -16,8 +16,8 @@ from monai.data import ImageReader
 from monai.transforms import LoadImaged
 
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import Volume
 from monai_brainseg.prediction.familiarity import Descriptor, Familiar, StudyDescriber, from_checkpoint
 from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.runs.commands import load_config

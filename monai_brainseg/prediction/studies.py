@@ -18,12 +18,13 @@ from tqdm import tqdm
 from monai_brainseg.data.case_voxels import collect_notes, find_own, read_images
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.naming import CHANNELS, SEQUENCES
-from monai_brainseg.data.volumes import Volume, hash_images
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import Volume, hash_images
+from monai_brainseg.inputs.roles import list_roles
+from monai_brainseg.inputs.volume_groupings import BY_NUMBER
 from monai_brainseg.prediction.confidence import measure_confidence, measure_entropy
 from monai_brainseg.prediction.dicom_masks import MISSING, can_write
 from monai_brainseg.prediction.doubts import look_at_images, look_at_mask
-from monai_brainseg.prediction.inputs import list_roles
 from monai_brainseg.prediction.mask_files import write_outputs
 from monai_brainseg.prediction.mask_records import (
     forget_failure,
@@ -35,7 +36,6 @@ from monai_brainseg.prediction.mask_records import (
     write_run,
 )
 from monai_brainseg.prediction.options import Model, Options, explain_precision, load_model
-from monai_brainseg.prediction.volume_groupings import BY_NUMBER
 from monai_brainseg.runs.ranks import read_share
 from monai_brainseg.weights.provenance import find_seen
 

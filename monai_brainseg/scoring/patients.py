@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_brainseg.data.labels import round_labels
 from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import SHIFT, Volume, measure_shift, read_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.labels import round_labels
+from monai_brainseg.images.volumes import SHIFT, Volume, measure_shift, read_nifti
 from monai_brainseg.scoring import metrics
 from monai_brainseg.scoring.metrics import Counts, Lesions, Mask
 from monai_brainseg.scoring.probabilities import Histogram, count_bins

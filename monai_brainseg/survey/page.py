@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from monai_brainseg.data.naming import SEQUENCES, name_folder
+from monai_brainseg.data.naming import SEQUENCES
+from monai_brainseg.files import name_folder
 from monai_brainseg.reporting.charts import draw_histogram, draw_ranges
 from monai_brainseg.reporting.pages import embed, render_page
 from monai_brainseg.survey.figures import Survey, describe_survey, make_rows

@@ -16,7 +16,7 @@ from monai_brainseg.cli.main import main
 from monai_brainseg.data.bids import Named, place_mask, read_bids
 from monai_brainseg.data.layouts import find_cases
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.inputs import find_studies
+from monai_brainseg.inputs.search import find_studies
 
 SEQUENCES = {"T1w": 0, "FLAIR": 1, "ce-gadolinium_T1w": 2}
 

@@ -14,12 +14,12 @@ import pytest
 
 from monai_brainseg.data.case_voxels import do_each, read_images
 from monai_brainseg.data.cases import Case
-from monai_brainseg.data.itk_volumes import read_itk
 from monai_brainseg.data.layouts import find_cases
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.inputs import find_studies
+from monai_brainseg.images.itk_volumes import read_itk
+from monai_brainseg.images.volumes import Volume, read_nifti
+from monai_brainseg.inputs.search import find_studies
 
 VOXELS = np.random.default_rng(0).integers(1, 999, (6, 7, 4)).astype(np.int16)
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2.5, 0, 40], [0, 0, 3, -20], [0, 0, 0, 1]])

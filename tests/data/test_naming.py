@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_brainseg.data.naming import T1_FLAIR, clean_name, find_role, find_site, find_subject, read_name
+from monai_brainseg.data.naming import T1_FLAIR, find_role, find_site, find_subject, read_name
+from monai_brainseg.files import clean_name
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from support.published_sets import FEW, Make, list_items, make_brats
 
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.volumes import read_nifti, write_slices
+from monai_brainseg.images.volumes import read_nifti, write_slices
 
 
 def test_copies_of_flair_are_recorded(tmp_path: Path, make_slices: Make, capsys: pytest.CaptureFixture[str]) -> None:

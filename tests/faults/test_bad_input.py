@@ -19,12 +19,12 @@ from support.damaged_volumes import draw_image, list_volumes
 from support.fixed_bundles import bright_state, save_weights
 from support.ledger import Ledger
 
-from monai_brainseg.data import volumes
-from monai_brainseg.data.naming import clean_name
-from monai_brainseg.data.slices import encode_slices
 from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.data.volumes import read_nifti, read_slices
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import clean_name
+from monai_brainseg.images import volumes
+from monai_brainseg.images.slices import encode_slices
+from monai_brainseg.images.volumes import read_nifti, read_slices
 from monai_brainseg.reporting.learning_curves import read_training_run
 from monai_brainseg.runs.commands import Command, load_config
 from monai_brainseg.runs.config_checks import check_command

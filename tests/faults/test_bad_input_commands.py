@@ -17,10 +17,10 @@ from support.ledger import Ledger
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.slices import encode_slices
 from monai_brainseg.data.splits import Item, read_datalist
-from monai_brainseg.data.volumes import read_nifti
-from monai_brainseg.prediction.inputs import find_studies
+from monai_brainseg.images.slices import encode_slices
+from monai_brainseg.images.volumes import read_nifti
+from monai_brainseg.inputs.search import find_studies
 from monai_brainseg.prediction.options import Options
 from monai_brainseg.prediction.studies import predict
 from monai_brainseg.reporting.evaluation import evaluate

@@ -15,8 +15,8 @@ import tifffile
 from support.fixed_bundles import dice, draw_phantom, read_mask, save_flair, save_slices
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.data.slices import decode_slices
-from monai_brainseg.data.volumes import write_slices
+from monai_brainseg.images.slices import decode_slices
+from monai_brainseg.images.volumes import write_slices
 
 
 def test_nifti_gives_a_mask_with_its_header(predict: Callable[..., Any], tmp_path: Path) -> None:

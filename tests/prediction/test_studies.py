@@ -20,8 +20,8 @@ from support.fixed_bundles import bright_state, draw_phantom, read_mask, save_fl
 from support.machines import MACHINES, imitate
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.data.slices import decode_slices
-from monai_brainseg.data.volumes import hash_images, read_nifti
+from monai_brainseg.images.slices import decode_slices
+from monai_brainseg.images.volumes import hash_images, read_nifti
 
 
 def test_uncertainty_is_the_entropy_of_the_probability(predict: Callable[..., Any], tmp_path: Path) -> None:

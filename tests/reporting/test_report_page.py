@@ -19,8 +19,8 @@ from support.browsers import open_page
 from support.evaluated_phantoms import evaluate, write_predictions
 from support.html_pages import read_page, read_results
 
-from monai_brainseg.data.slices import decode_slices
 from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.images.slices import decode_slices
 from monai_brainseg.reporting.report import Evidence, make_report
 
 ODD = "p&lt;i&gt;'&amp;"  # as hostile as a patient's name may be

@@ -14,7 +14,7 @@ from support.html_pages import read_page
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.slices import decode_slices
+from monai_brainseg.images.slices import decode_slices
 from monai_brainseg.phantoms.patients import write_phantoms
 from monai_brainseg.survey import datasets as survey
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from monai_brainseg.data.cases import Case
-from monai_brainseg.data.heads import find_head
+from monai_brainseg.images.heads import find_head
 from monai_brainseg.phantoms.patients import STYLES, Phantom, make_phantom
 from monai_brainseg.survey.profiles import Profile, profile_case
 

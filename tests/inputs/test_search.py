@@ -15,8 +15,8 @@ from monai_brainseg.data.case_voxels import read_images
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.naming import SEQUENCES, parse_naming
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.groupings import NO_IMAGES
-from monai_brainseg.prediction.inputs import find_studies, join_sequences
+from monai_brainseg.inputs.groupings import NO_IMAGES
+from monai_brainseg.inputs.search import find_studies, join_sequences
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -11,9 +11,9 @@ import tifffile
 from PIL import Image
 
 from monai_brainseg.data.case_voxels import read_images
-from monai_brainseg.data.volumes import read_slices
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.inputs import find_studies
+from monai_brainseg.images.volumes import read_slices
+from monai_brainseg.inputs.search import find_studies
 
 GREY = np.random.default_rng(1).integers(0, 255, (8, 7), dtype=np.uint8)
 

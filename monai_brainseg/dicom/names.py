@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from monai_brainseg.data.dicom import Series, choose_series
-from monai_brainseg.data.dicom_descriptions import is_personal, name_series, says_something
-from monai_brainseg.data.naming import clean_name
+from monai_brainseg.dicom.descriptions import is_personal, name_series, says_something
+from monai_brainseg.dicom.series import Series, choose_series
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import clean_name
 
 
 def name_studies(studies: Sequence[Sequence[Series]], wanted: str | None) -> list[str]:
@@ -19,8 +19,8 @@ def name_studies(studies: Sequence[Sequence[Series]], wanted: str | None) -> lis
     the person.
 
     Args:
-        studies: the series of each, as ``dicom.group_studies`` gives them.
-        wanted: see ``dicom.choose_series``.
+        studies: the series of each, as ``series.group_studies`` gives them.
+        wanted: see ``series.choose_series``.
     """
     # As it was given: a link is not followed.
     folders = [find_common([one.files[0].parent for one in study]).absolute() for study in studies]

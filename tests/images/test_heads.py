@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_brainseg.data.heads import find_head
+from monai_brainseg.images.heads import find_head
 from monai_brainseg.phantoms.patients import Phantom, make_phantom
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from monai_brainseg.data.dicom_descriptions import (
+from monai_brainseg.dicom.descriptions import (
     clean_description,
     find_contrast,
     list_personal,

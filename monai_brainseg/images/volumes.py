@@ -15,7 +15,9 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from monai_brainseg.data.image_files import (
+from monai_brainseg.errors import InputError
+from monai_brainseg.files import write_whole
+from monai_brainseg.images.image_files import (
     NIFTI_ENDINGS,
     can_invert,
     find_affine,
@@ -23,13 +25,14 @@ from monai_brainseg.data.image_files import (
     knows_spacing,
     open_image,
 )
-from monai_brainseg.data.slices import Slices, decode_slices, encode_slices
-from monai_brainseg.errors import InputError
-from monai_brainseg.files import write_whole
+from monai_brainseg.images.slices import Slices, decode_slices, encode_slices
 
 # Columns of a slice run from the patient's right to left, rows from front to back, slices upwards: [x, y, z] is LPS,
 # and NIfTI's world is RAS.
 _SLICES_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+# The world of DICOM and ITK is LPS, NIfTI's RAS.
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 _NIFTI_DTYPES = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float16": "float32"}
 _GZIP_LEVEL = 6

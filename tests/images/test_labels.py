@@ -15,8 +15,8 @@ from PIL import Image
 
 from monai_brainseg.data.case_voxels import examine_case, read_images, read_label
 from monai_brainseg.data.cases import Case
-from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import Volume, read_nifti
 from monai_brainseg.scoring.patients import score_patient
 
 VOXELS = np.random.default_rng(0).integers(1, 999, (6, 7, 4)).astype(np.int16)

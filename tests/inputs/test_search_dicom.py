@@ -23,9 +23,9 @@ from support.dicom_files import (
 )
 from support.fixed_bundles import read_mask
 
-from monai_brainseg.data.dicom_volumes import read_series
+from monai_brainseg.dicom.volumes import read_series
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.inputs import find_studies
+from monai_brainseg.inputs.search import find_studies
 
 FLAIR = draw_flair()
 T1: dict[str, Any] = {"series": "t1", "SeriesNumber": 3, "SeriesDescription": "AX T1"}

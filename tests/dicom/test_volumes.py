@@ -13,7 +13,7 @@ import pytest
 from pydicom.uid import JPEGLSLossless, RLELossless
 from support.dicom_files import DEPTH, SPACING, change, describe_frame, draw_flair, write_enhanced, write_series
 
-from monai_brainseg.data.dicom_volumes import order_frames, read_series
+from monai_brainseg.dicom.volumes import order_frames, read_series
 from monai_brainseg.errors import InputError
 
 FLAIR = draw_flair()

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_brainseg.data.dicom_headers import VARIANTS, Frame, read_frames, read_text
-from monai_brainseg.data.dicom_volumes import read_values
+from monai_brainseg.dicom.headers import VARIANTS, Frame, read_frames, read_text
+from monai_brainseg.dicom.volumes import read_values
 from monai_brainseg.errors import InputError
 
 _TITLES = ("in", *VARIANTS.values(), "file")

@@ -10,12 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_brainseg.data.image_files import can_invert
-from monai_brainseg.data.volumes import LARGEST, Volume
 from monai_brainseg.errors import InputError
-
-# ITK's world is LPS, NIfTI's RAS.
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+from monai_brainseg.images.image_files import can_invert
+from monai_brainseg.images.volumes import LARGEST, LPS_TO_RAS, Volume
 
 # Words of a header that give the distance between voxels; ITK takes 1 without them.
 _SPACINGS = (b"elementspacing", b"elementsize", b"space directions", b"spacings")

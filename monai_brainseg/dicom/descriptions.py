@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from monai_brainseg.data.dicom_headers import PERSONAL, read_text
+from monai_brainseg.dicom.headers import PERSONAL, read_text
 
 # In milliseconds. T2-weighted FLAIR has echoes from some 80 and inversions from some 1600; T1-weighted FLAIR has echoes
 # of 6 to 30 and inversions of 600 to 1200.

@@ -17,12 +17,12 @@ import pytest
 from support.fixed_bundles import BRIGHT, bright_state, make_bundle
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.data.dicom import Series, choose_series, list_series
-from monai_brainseg.data.dicom_headers import is_dicom
-from monai_brainseg.data.dicom_volumes import read_series
+from monai_brainseg.dicom.headers import is_dicom
+from monai_brainseg.dicom.series import Series, choose_series, list_series
+from monai_brainseg.dicom.volumes import read_series
 from monai_brainseg.errors import InputError
+from monai_brainseg.inputs.search import find_studies
 from monai_brainseg.prediction.dicom_masks import write_segmentation
-from monai_brainseg.prediction.inputs import find_studies
 
 real = pytest.mark.real_data
 COUNT = 24

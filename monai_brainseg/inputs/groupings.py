@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_brainseg.data.cases import Case, Found
-from monai_brainseg.data.dicom import choose_series, group_studies, list_series
-from monai_brainseg.data.dicom_names import describe_series, find_common, name_studies
-from monai_brainseg.data.naming import CHANNELS, SEQUENCES, clean_name, name_folder
-from monai_brainseg.data.slices import count_slices
+from monai_brainseg.data.naming import CHANNELS, SEQUENCES
+from monai_brainseg.dicom.names import describe_series, find_common, name_studies
+from monai_brainseg.dicom.series import choose_series, group_studies, list_series
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import clean_name, name_folder
+from monai_brainseg.images.slices import count_slices
 
 # Reason for files among the inputs that are not used.
 NO_IMAGES = "are not FLAIR, pre- or post-contrast images"

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from monai_brainseg.data.dicom_codecs import register_codecs
-from monai_brainseg.data.dicom_headers import Frame, be_silent, read_dataset, read_frames, read_header, unreadable
-from monai_brainseg.data.volumes import Volume
+from monai_brainseg.dicom.codecs import register_codecs
+from monai_brainseg.dicom.headers import Frame, be_silent, read_dataset, read_frames, read_header, unreadable
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import LPS_TO_RAS, Volume
 
 # Share of the distance between slices. Some scanners write positions with few digits.
 _UNEVEN = 0.1
-# DICOM's world is LPS, NIfTI's RAS.
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SEPARATE = "separate the mixed series"
 
 
@@ -44,7 +42,7 @@ def read_series(files: Sequence[Path]) -> Volume:
     if frames[0].inverted:
         voxels = voxels.max() - voxels
     known = frames[0].spacing is not None
-    return Volume(np.ascontiguousarray(voxels.transpose(2, 1, 0)), _LPS_TO_RAS @ _make_affine(frames), known)
+    return Volume(np.ascontiguousarray(voxels.transpose(2, 1, 0)), LPS_TO_RAS @ _make_affine(frames), known)
 
 
 def order_frames(files: Sequence[Path]) -> list[Frame]:

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from monai_brainseg.data.dicom_descriptions import (
+from monai_brainseg.dicom.descriptions import (
     clean_description,
     find_contrast,
     list_personal,
     says_something,
 )
-from monai_brainseg.data.dicom_headers import find_class, read_header, read_text, read_times
-from monai_brainseg.data.dicom_images import Image, divide_series, leave_copies, read_image
+from monai_brainseg.dicom.headers import find_class, read_header, read_text, read_times
+from monai_brainseg.dicom.images import Image, divide_series, leave_copies, read_image
 from monai_brainseg.errors import InputError
 
 # MR, enhanced MR of several frames, and enhanced MR made from single slices.
@@ -36,7 +36,7 @@ class Series:
         number: number of the series, given by the scanner.
         description: name that the scanner gave it, without what names a person.
         files: its images in order.
-        contrast: "flair", "t1 flair" or empty, see ``dicom_descriptions.find_contrast``.
+        contrast: "flair", "t1 flair" or empty, see ``descriptions.find_contrast``.
         reason: what shows that a FLAIR is T1-weighted.
         detail: what tells it from others of its number.
         choice: what ``--series`` takes for it, where its number is not enough.

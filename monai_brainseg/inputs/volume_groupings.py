@@ -15,11 +15,12 @@ from brainseg_unet_scripts.file_groups import NUMBERED, are_people
 from monai_brainseg.data.bids import join_sessions, read_bids
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.formats import count_channels, read_files, squeeze
-from monai_brainseg.data.image_files import strip_ending
-from monai_brainseg.data.naming import SEQUENCES, T1_FLAIR, Said, clean_name, name_folder, read_name
-from monai_brainseg.data.volumes import SHIFT, measure_shift
+from monai_brainseg.data.naming import SEQUENCES, T1_FLAIR, Said, read_name
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.groupings import NO_IMAGES, make_case
+from monai_brainseg.files import clean_name, name_folder
+from monai_brainseg.images.image_files import strip_ending
+from monai_brainseg.images.volumes import SHIFT, measure_shift
+from monai_brainseg.inputs.groupings import NO_IMAGES, make_case
 
 BY_NUMBER = "the numbers of its files"
 _ADD_FLAIR = "add it, or give this file with --flair if it is one"

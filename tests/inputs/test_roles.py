@@ -15,8 +15,8 @@ import pytest
 from support.fixed_bundles import draw_phantom, make_affine
 
 from monai_brainseg.data.cases import Case
+from monai_brainseg.inputs.search import find_studies, join_sequences
 from monai_brainseg.phantoms.patients import Phantom
-from monai_brainseg.prediction.inputs import find_studies, join_sequences
 
 SEQUENCES = {"T1": 0, "FLAIR": 1, "T1ce": 2}
 
@@ -177,7 +177,7 @@ def test_a_folder_without_permission_fails_alone(tmp_path: Path) -> None:
         if not folder.stat().st_mode & 0o001 and os.geteuid() == 0:
             folder.chmod(folder.stat().st_mode | 0o055)
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom monai_brainseg.prediction.inputs import find_studies\n"
+        "import os, sys\nfrom pathlib import Path\nfrom monai_brainseg.inputs.search import find_studies\n"
         "if os.geteuid() == 0: os.setuid(65534)\nfound = find_studies([Path(sys.argv[1])])\n"
         "print([case.patient for case in found.cases], *map(str, found.bad.values()))"
     )

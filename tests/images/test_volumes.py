@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from monai_brainseg.data.volumes import (
+from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import (
     Volume,
     hash_images,
     read_nifti,
@@ -25,7 +26,6 @@ from monai_brainseg.data.volumes import (
     write_nifti,
     write_slices,
 )
-from monai_brainseg.errors import InputError
 
 OBLIQUE = np.array([[-0.9, 0.2, 0.1, 90.5], [0.3, 1.1, -0.4, -70.25], [0.05, 0.3, 5.5, 12.0], [0, 0, 0, 1]])
 

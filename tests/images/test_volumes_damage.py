@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from monai_brainseg.data.volumes import read_nifti, read_slices
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_whole
+from monai_brainseg.images.volumes import read_nifti, read_slices
 
 
 def damage(path: Path, share: float) -> Path:

@@ -9,28 +9,20 @@ from pathlib import Path
 
 from monai_brainseg.data.bids import DERIVED, is_data_set, is_derived
 from monai_brainseg.data.cases import Case, Found, find_prepared
-from monai_brainseg.data.dicom_headers import is_dicom
 from monai_brainseg.data.formats import count_channels, find_form
-from monai_brainseg.data.image_files import find_header, strip_ending
-from monai_brainseg.data.naming import (
-    SEQUENCES,
-    T1_FLAIR,
-    clean_name,
-    name_folder,
-    parse_channels,
-    parse_naming,
-    read_name,
-)
-from monai_brainseg.data.slices import SLICE_ENDINGS
+from monai_brainseg.data.naming import SEQUENCES, T1_FLAIR, parse_channels, parse_naming, read_name
 from monai_brainseg.data.splits import select_items
+from monai_brainseg.dicom.headers import is_dicom
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import list_files, locate
-from monai_brainseg.prediction.groupings import (
+from monai_brainseg.files import clean_name, list_files, locate, name_folder
+from monai_brainseg.images.image_files import find_header, strip_ending
+from monai_brainseg.images.slices import SLICE_ENDINGS
+from monai_brainseg.inputs.groupings import (
     NO_IMAGES,
     add_dicom,
     add_slices,
 )
-from monai_brainseg.prediction.volume_groupings import add_named, add_volumes, make_whole
+from monai_brainseg.inputs.volume_groupings import add_named, add_volumes, make_whole
 
 PARTS = ("test", "training", "all")
 
@@ -57,7 +49,7 @@ def find_studies(
         naming: patterns of NIfTI names, see ``naming.parse_naming``; the label's may be left out.
         part: of prepared folders: "test", "training" or "all".
         fold: of prepared folders only this one, of the training part.
-        series: of DICOM studies, see ``dicom.choose_series``.
+        series: of DICOM studies, see ``series.choose_series``.
         channels: what the channels of files with several are, see ``naming.parse_channels``.
         leave_out: a folder that may be inside an input, such as that of the masks.
 
@@ -131,25 +123,6 @@ def join_sequences(
         if len(images) == 1
         else replace(case, images=images, channels={}, told="--flair, --pre and --post")
     )
-
-
-def list_roles(case: Case) -> list[dict[str, str | int]]:
-    """Return, for a record, which file of a study plays which role, and what told it."""
-    told = case.told or ("its DICOM description" if case.form == "dicom" else "")
-    return [
-        {"sequence": sequence, "file": str(files[0]), "files": len(files), "told_by": told}
-        for sequence, files in case.images.items()
-    ]
-
-
-def describe_roles(case: Case) -> str:
-    """Return the same in one line."""
-    files: dict[str, list[str]] = defaultdict(list)
-    for role in list_roles(case):
-        name, count = Path(str(role["file"])).name, int(role["files"])
-        files[name if count == 1 else f"{name} and {count - 1} more"].append(str(role["sequence"]))
-    listed = "; ".join(f"{', '.join(sequences)} {name}" for name, sequences in files.items())
-    return f"{listed} (told by {list_roles(case)[0]['told_by']})"
 
 
 def _find_one(path: Path, series: str | None, channels: str | None) -> Case:
