@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-PATHS = ("dataset_dir", "datalist", "output_dir", "ckpt_dir", "checkpoint")
+PATHS = ("bundle_root", "dataset_dir", "datalist", "output_dir", "ckpt_dir", "checkpoint")
 
 
 def list_overrides(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -43,6 +43,7 @@ def take_paths(resolved: dict[str, Any]) -> None:
     follows ``$`` if it is not Python, before: write ``./%name``.
 
     Args:
-        resolved: MONAI's ``__local_refs``.
+        resolved: MONAI's ``__local_refs``, the only thing that a config can reach of what MONAI has resolved. With
+            ``ConfigParser.update`` paths would have to be changed before MONAI's command line parses them.
     """
     resolved.update({name: write_as_path(text) for name, text in list_overrides(sys.orig_argv) if name in PATHS})
