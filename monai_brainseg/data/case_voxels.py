@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from brainseg_unet_scripts.heads import fill_outside
 from tqdm import tqdm
 
 from monai_brainseg.data.cases import Case
 from monai_brainseg.data.formats import find_form, read_files, squeeze
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.errors import InputError
-from monai_brainseg.images.heads import fill_outside
 from monai_brainseg.images.labels import find_tumor, flatten_colours
 from monai_brainseg.images.volumes import SHIFT, Volume, hash_images, measure_shift
 

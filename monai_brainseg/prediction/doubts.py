@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from brainseg_unet_scripts.heads import find_head
 
 from monai_brainseg.errors import InputError
 from monai_brainseg.images.display_axes import turn_spacing, turn_to_screen
-from monai_brainseg.images.heads import find_head
 from monai_brainseg.images.volumes import Volume
 
 # Diameter of a circle as large as the head's largest slice, in pixels: over the 68 training patients of the LGG set the

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from brainseg_unet_scripts.heads import find_head
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_brainseg.images.heads import find_head
 from monai_brainseg.phantoms.patients import Phantom, make_phantom
 
 

@@ -38,15 +38,15 @@ def fill_outside(voxels: np.ndarray) -> np.ndarray | None:
     Background is 0, or the lowest value of a volume with values below 0, such as z-scores.
 
     Args:
-        voxels: ``[x, y, z]``, slices along z, with NaN.
+        voxels: ``[x, y, z]``, slices along z.
 
     Returns:
         the same shape; None if NaN is inside the head: surrounded by tissue in its slice, between tissue of the slices
         below and above, or in a whole slice between others with tissue.
     """
     missing = np.isnan(voxels)
-    if missing.all():
-        return None
+    if missing.all() or not missing.any():
+        return None if missing.all() else voxels
     filled = np.where(missing, min(0, np.nanmin(voxels)), voxels)
     tissue = find_head(filled)[0] & ~missing
     inside = ndimage.binary_fill_holes(tissue, _IN_PLANE) & missing
