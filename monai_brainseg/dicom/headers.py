@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import require_file
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 
@@ -106,8 +107,7 @@ def read_dataset(file: Path, **options: Any) -> Any:
     Raises:
         InputError: the file is missing or is not DICOM, or pydicom is not installed.
     """
-    if not file.is_file():
-        raise InputError(file, "no such file", "check the path")
+    require_file(file)
     try:
         import pydicom
     except ImportError as error:

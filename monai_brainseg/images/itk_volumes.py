@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import require_file
 from monai_brainseg.images.image_files import can_invert
 from monai_brainseg.images.volumes import LARGEST, LPS_TO_RAS, Volume
 
@@ -55,8 +56,7 @@ def read_itk(path: Path) -> Volume:
     Raises:
         InputError: the file is missing, unreadable or truncated, or holds no 3D or 4D grid; or ITK is not installed.
     """
-    if not path.is_file():
-        raise InputError(path, "no such file", "check the path")
+    require_file(path)
     itk = load_itk(path)
     try:
         voxels, affine = _read(itk, path)

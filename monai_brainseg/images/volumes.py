@@ -16,7 +16,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import write_whole
+from monai_brainseg.files import require_file, write_whole
 from monai_brainseg.images.image_files import (
     NIFTI_ENDINGS,
     can_invert,
@@ -132,8 +132,7 @@ def read_nifti(path: Path) -> Volume:
     Raises:
         InputError: the file is missing, unreadable or truncated, or holds no 3D or 4D grid of numbers.
     """
-    if not path.is_file():
-        raise InputError(path, "no such file", "check the path")
+    require_file(path)
     try:
         _check_whole(path)
         with open_image(path) as (image, notes):
@@ -215,8 +214,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _read_file(path: Path, mask: bool) -> Slices:
-    if not path.is_file():
-        raise InputError(path, "no such file", "check the path")
+    require_file(path)
     try:
         return decode_slices(path, mask)
     except InputError:
