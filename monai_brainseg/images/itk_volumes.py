@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from monai_brainseg.images.volumes import LARGEST, LPS_TO_RAS, Volume
 # Words of a header that give the distance between voxels; ITK takes 1 without them.
 _SPACINGS = (b"elementspacing", b"elementsize", b"space directions", b"spacings")
 _HEADER = 2**14  # bytes that hold it
+_NRRD = (".nrrd", ".nhdr")
+# NRRD's field that names the axes of the world, such as left-posterior-superior or RAS.
+_SPACE = re.compile(rb"^space: *(?:left|right|[lr][ap]s)", re.MULTILINE)
 
 _lock = RLock()
 
@@ -67,12 +71,14 @@ def read_itk(path: Path) -> Volume:
         raise InputError(path, "its affine cannot be inverted", "convert it again from the original images")
     with path.open("rb") as stream:
         header = stream.read(_HEADER).lower()
-    return Volume(voxels, LPS_TO_RAS @ affine, any(word in header for word in _SPACINGS))
+    known = path.suffix.lower() not in _NRRD or _SPACE.search(header)
+    notes = () if known else ("the header does not tell left from right",)
+    return Volume(voxels, LPS_TO_RAS @ affine, any(word in header for word in _SPACINGS), notes)
 
 
 def _read(itk: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return voxels and the affine to LPS."""
-    files = itk.NrrdImageIO.New() if path.suffix.lower() in (".nrrd", ".nhdr") else itk.MetaImageIO.New()
+    files = itk.NrrdImageIO.New() if path.suffix.lower() in _NRRD else itk.MetaImageIO.New()
     files.SetFileName(str(path))
     files.ReadImageInformation()
     axes, channels = files.GetNumberOfDimensions(), files.GetNumberOfComponents()

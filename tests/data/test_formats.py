@@ -90,6 +90,26 @@ def test_a_metaimage_without_spacing_has_none(tmp_path: Path) -> None:
     assert not read_itk(tmp_path / "x.mha").spacing_known
 
 
+@pytest.mark.parametrize(
+    ("space", "signs", "notes"),
+    [
+        ("space: left-posterior-superior", (-1, -1, 1), ()),
+        ("space: RAS", (1, 1, 1), ()),
+        ("space: scanner-xyz", (-1, -1, 1), ("the header does not tell left from right",)),
+    ],
+)
+def test_nrrd_lies_as_its_space_says(space: str, signs: Sequence[int], notes: tuple[str], tmp_path: Path) -> None:
+    fields = ["type: short", "endian: little", "encoding: raw", "dimension: 3", "sizes: 6 7 4", space]
+    fields += ["space directions: (2,0,0) (0,2.5,0) (0,0,3)", "space origin: (1,2,3)"]
+    header = "\n".join(["NRRD0004", *fields, "", ""])
+    (tmp_path / "x.nrrd").write_bytes(header.encode() + VOXELS.tobytes("F"))
+    volume = read_itk(tmp_path / "x.nrrd")
+    np.testing.assert_array_equal(volume.voxels, VOXELS)
+    np.testing.assert_allclose(volume.affine[:3, 3], np.multiply(signs, (1, 2, 3)))
+    np.testing.assert_allclose(volume.affine[:3, :3], np.diag(np.multiply(signs, (2, 2.5, 3))))
+    assert volume.notes == notes
+
+
 @pytest.mark.parametrize("name", ["x.nrrd", "x.mha"])
 def test_a_truncated_itk_file_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     file = write_itk(tmp_path / name)
