@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_brainseg.data.formats import find_form
-from monai_brainseg.data.naming import SEQUENCES
+from monai_brainseg.data.naming import SEQUENCES, find_site, find_subject
 from monai_brainseg.data.splits import Item
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import clean_name
 from monai_brainseg.images.image_files import list_parts
 
 
@@ -49,6 +50,11 @@ class Case:
         """Of its images, as ``find_form`` gives it."""
         return find_form(self.images["flair"][0])
 
+    def name_channels(self, channels: Mapping[str, int]) -> Case:
+        """Return the case with the sequences that its FLAIR's file holds, see ``naming.parse_channels``."""
+        images = {sequence: self.images["flair"] for sequence in SEQUENCES if sequence in channels}
+        return replace(self, images=images, channels=channels, told="--channels")
+
 
 @dataclass
 class Found:
@@ -73,6 +79,13 @@ class Found:
         taken = {one.casefold() for one in (*self.bad, *(case.patient for case in self.cases))}
         names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 3)))
         self.bad[next(one for one in names if one.casefold() not in taken)] = error
+
+
+def make_labelled(
+    patient: str, images: Mapping[str, tuple[Path, ...]], label: tuple[Path, ...], channels: Mapping[str, int]
+) -> Case:
+    """Return a case with a mask; its person and site are read from its name."""
+    return Case(clean_name(patient), find_subject(patient), find_site(patient), images, label, channels)
 
 
 def find_prepared(items: Iterable[Item]) -> Found:

@@ -5,29 +5,25 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from monai_brainseg.data.bids import find_labelled, read_bids
-from monai_brainseg.data.cases import Case, Found
+from monai_brainseg.data.cases import Case, Found, make_labelled
 from monai_brainseg.data.naming import (
-    CHANNELS,
     SEQUENCES,
     T1_FLAIR,
     find_role,
-    find_site,
-    find_subject,
     parse_channels,
     parse_naming,
     read_name,
 )
+from monai_brainseg.data.slice_trees import find_slices
 from monai_brainseg.dicom.headers import is_dicom
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import clean_name, list_files, name_folder, read_json
 from monai_brainseg.images.image_files import VOLUME_ENDINGS, find_header
 
 _VOLUME = f"(?:{'|'.join(map(re.escape, VOLUME_ENDINGS))})"
-_SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png|jpe?g)", re.IGNORECASE)
 _NNUNET = re.compile(rf"(?P<patient>.+)_(?P<channel>\d{{4}}){_VOLUME}", re.IGNORECASE)
 _WHOLE = re.compile(rf"(?P<patient>.+?){_VOLUME}", re.IGNORECASE)
 _FEW = 3  # files that a message names if no patient was found
@@ -70,7 +66,9 @@ def find_cases(source: Path, layout: str = "auto", naming: str | None = None, ch
     found.left_out["belong to no patient"] += [str(f.relative_to(source)) for f in files if f not in found.claimed]
     for error in unreadable:
         found.refuse(clean_name(name_folder(Path(error.where))), error)
-    return _refuse_doubles(_name_channels(found, named) if named else found)
+    if named:
+        found.cases = [case.name_channels(named) for case in found.cases]
+    return _refuse_doubles(found)
 
 
 def _explain_nothing(files: Sequence[Path], layout: str, naming: str | None) -> str:
@@ -83,55 +81,6 @@ def _explain_nothing(files: Sequence[Path], layout: str, naming: str | None) -> 
         remedy = "the * of a pattern stands for the patient's name; without a *, the folder has that name, below SOURCE"
     names = ", ".join(file.name for file in files[:_FEW])
     return f"{where} among {len(files)} files ({names}{', …' if len(files) > _FEW else ''}); {remedy}"
-
-
-def _find_slices(files: Sequence[Path]) -> Found:
-    """Find ``<patient>/<patient>_<n>.tif`` with ``_<n>_mask.tif``; the published archive holds that tree twice."""
-    found = Found("kaggle_3m")
-    folders: dict[str, dict[Path, list[re.Match[str]]]] = defaultdict(lambda: defaultdict(list))
-    for file in files:
-        if match := _SLICE.fullmatch(file.name):
-            folders[match["patient"]][file.parent].append(match)
-            found.claimed.add(file)
-    if not any(file.stem.lower().endswith("_mask") for file in found.claimed):
-        return Found("kaggle_3m")
-    for patient, copies in sorted(folders.items()):
-        first, *others = sorted(copies, key=lambda folder: (len(folder.parts), folder))
-        try:
-            for other in others:
-                if _list_sizes(other, copies[other]) != _list_sizes(first, copies[first]):
-                    raise InputError(other, f"differs from {first}, which is the same patient", "remove one of them")
-            found.cases.append(_make_slice_case(patient, first, copies[first]))
-            found.left_out["are a second copy of a patient"] += map(str, others)
-        except InputError as error:
-            found.bad[patient] = error
-        except OSError as error:  # a link whose file is missing, a folder without permission
-            found.bad[patient] = InputError(error.filename, f"cannot be read ({error.strerror})", "fetch or remove it")
-    return found
-
-
-def _list_sizes(folder: Path, slices: Iterable[re.Match[str]]) -> set[tuple[str, int]]:
-    return {(match.string, (folder / match.string).stat().st_size) for match in slices}
-
-
-def _make_slice_case(patient: str, folder: Path, slices: Iterable[re.Match[str]]) -> Case:
-    """Pair slices with masks and order them by number, because as text ``_10`` comes before ``_2``."""
-    images: dict[int, Path] = {}
-    masks: dict[int, Path] = {}
-    for match in slices:
-        kind, number, file = masks if match["mask"] else images, int(match["number"]), folder / match.string
-        if number in kind:
-            raise InputError(file, f"has the same number as {kind[number].name}", "remove one of them")
-        kind[number] = file
-    for number in sorted(images.keys() ^ masks.keys()):
-        file, other = (images[number], "mask") if number in images else (masks[number], "image")
-        raise InputError(file, f"has no {other} beside it", "add it")
-    numbers = sorted(images)
-    for expected, number in enumerate(numbers, start=min(numbers[0], 1)):
-        if number != expected:
-            raise InputError(folder, f"slice {expected} of {patient} is missing", "add it")
-    stack = tuple(images[number] for number in numbers)
-    return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), CHANNELS)
 
 
 def _find_brats(files: Sequence[Path]) -> Found:
@@ -225,22 +174,7 @@ def _make_volume_case(patient: str, files: Mapping[str, Sequence[Path]], channel
         if not present:
             some = next(iter(files.values()))[0]
             raise InputError(some, f"{patient} has no {missing}", "add it")
-    return _make_case(patient, images, tuple(files["label"]), channels)
-
-
-def _make_case(
-    patient: str, images: Mapping[str, tuple[Path, ...]], label: tuple[Path, ...], channels: Mapping[str, int]
-) -> Case:
-    return Case(clean_name(patient), find_subject(patient), find_site(patient), images, label, channels)
-
-
-def _name_channels(found: Found, channels: Mapping[str, int]) -> Found:
-    """Let the FLAIR file of each case hold all its sequences, as the channels that were given."""
-    sequences = [sequence for sequence in SEQUENCES if sequence in channels]
-    found.cases = [
-        replace(case, images=dict.fromkeys(sequences, case.images["flair"]), channels=channels) for case in found.cases
-    ]
-    return found
+    return make_labelled(patient, images, tuple(files["label"]), channels)
 
 
 def _refuse_doubles(found: Found) -> Found:
@@ -256,7 +190,7 @@ def _refuse_doubles(found: Found) -> Found:
 
 
 LAYOUTS: dict[str, Callable[[Sequence[Path]], Found]] = {
-    "kaggle_3m": _find_slices,
+    "kaggle_3m": find_slices,
     "brats": _find_brats,
     "bids": find_labelled,
     "nnunet": _find_raw,  # and MSD, which differs in its dataset.json

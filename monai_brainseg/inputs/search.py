@@ -94,9 +94,7 @@ def _name_channels(case: Case, channels: Mapping[str, int]) -> Case:
     file = case.images["flair"][0]
     if case.form == "dicom" or len(set(case.images.values())) > 1 or count_channels(file) == 1:
         return case
-    sequences = [sequence for sequence in SEQUENCES if sequence in channels]
-    images = dict.fromkeys(sequences, case.images["flair"])
-    return replace(case, images=images, channels=channels, told="--channels")
+    return case.name_channels(channels)
 
 
 def join_sequences(

@@ -54,14 +54,14 @@ def test_a_bundle_that_is_not_there_is_named_with_the_remedy() -> None:
         check_copy("nowhere")
 
 
-def infer(folder: Path, *words: str, config: str = "inference.yaml") -> subprocess.CompletedProcess[str]:
+def run(run_id: str, config: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path.cwd()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     command = [
         sys.executable,
         "-m",
         "monai.bundle",
         "run",
-        "inferring",
+        run_id,
         "--config_file",
         str((CONFIGS / config).resolve()),
     ]
@@ -79,15 +79,32 @@ def infer(folder: Path, *words: str, config: str = "inference.yaml") -> subproce
 def test_inferring_takes_folders_of_any_name(name: str, tmp_path: Path) -> None:
     save_flair(draw_phantom(), tmp_path / name / "A.nii.gz").rename(tmp_path / name / "A.NII.GZ")
     output = name.replace("touch", "echo")
-    done = infer(tmp_path, "--dataset_dir", name, "--output_dir", output, "--bundle_root", str(BUNDLE.resolve()))
+    done = run(
+        "inferring",
+        "inference.yaml",
+        tmp_path,
+        "--dataset_dir",
+        name,
+        "--output_dir",
+        output,
+        "--bundle_root",
+        str(BUNDLE.resolve()),
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / output / "A.nii.gz").is_file()
     assert not (tmp_path / "executed").exists()
 
 
 def test_inferring_elsewhere_without_the_bundle_names_the_remedy(tmp_path: Path) -> None:
-    done = infer(tmp_path, "--dataset_dir", ".")
+    done = run("inferring", "inference.yaml", tmp_path, "--dataset_dir", ".")
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("inferring: bundles/brainseg_unet: the bundle is not there;")
     assert "--bundle_root" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_training_takes_the_folder_of_the_bundle_as_a_text(tmp_path: Path) -> None:
+    done = run("training", "train.yaml", tmp_path, "--dataset_dir", "nowhere", "--bundle_root", HOSTILE)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("training: nowhere/datalist.json: is missing;")
+    assert not (tmp_path / "executed").exists()
