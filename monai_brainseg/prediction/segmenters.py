@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data import ImageReader
+from monai.networks.nets import FlexibleUNet
 from monai.transforms import LoadImaged
 
 from monai_brainseg.data.naming import SEQUENCES
@@ -80,7 +81,7 @@ class Segmenter:
         postprocessing: dictionary transform of ``image`` and ``pred``; nothing is saved by it.
         device: where the network runs.
         precision: in which.
-        describer: of studies; None for a network without an encoder of its own.
+        describer: of studies; None for a network other than a ``FlexibleUNet``.
         familiar: the studies that the network is familiar with; None if its weights do not say.
     """
 
@@ -197,7 +198,7 @@ def load_bundle(
     for step in preprocessing.transforms:
         if isinstance(step, LoadImaged):
             step.register(reader)  # which is asked before the others
-    describer = StudyDescriber(network) if hasattr(network, "encoder") else None
+    describer = StudyDescriber(network) if isinstance(network, FlexibleUNet) else None
     familiar = from_checkpoint(read_checkpoint(checkpoints[0]), checkpoints[0]) if describer else None
     return Segmenter(
         reader, preprocessing, network, inferer, windows, postprocessing, device, precision, describer, familiar

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -118,10 +119,22 @@ def list_files(file: Path, above: tuple[Path, ...] = ()) -> tuple[Path, ...]:
 
 
 def _merge(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the ids of overlays in their order; if several have an id, the last one counts."""
+    """Return the ids of overlays in their order; if several have an id, the last one counts.
+
+    An id within another, such as ``network_def::channels`` after ``network_def``, is put into that one's value, so that
+    the result can be written as one overlay.
+    """
     merged: dict[str, Any] = {}
     for content in contents:
-        merged = {name: value for name, value in merged.items() if name not in content} | dict(content)
+        for name, value in content.items():
+            head, _, rest = name.partition("::")
+            if rest and isinstance(merged.get(head), dict):
+                whole = ConfigParser(copy.deepcopy(merged[head]))
+                whole.set(value, rest)
+                merged[head] = whole.get()
+            else:
+                merged.pop(name, None)
+                merged[name] = value
     return merged
 
 

@@ -140,7 +140,7 @@ def test_each_break_of_a_bundle_is_found_with_a_remedy(name: str, copy: Path) ->
 def test_overlay_with_an_id_that_the_bundle_lacks_is_an_error(
     copy: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    edit(copy / "configs/train.yaml", "slices_per_volume: 18", "slices_of_volume: 24")
+    edit(copy / "configs/train.yaml", "slices_per_volume: 27", "slices_of_volume: 24")
     edit(copy / "configs/train.yaml", "@slices_per_volume", "@slices_of_volume")
     overlay = "slices_per_volume: 2\n"
     (copy / "configs/multi_gpu_train.yaml").write_text(overlay)

@@ -137,3 +137,11 @@ def test_what_a_recipe_is_based_on_is_a_list_of_others(content: str, said: str, 
     (tmp_path / "b.yaml").write_text("based_on: [a]")
     with pytest.raises(InputError, match=said):
         recipes.read_recipe(str(tmp_path / "a.yaml"))
+
+
+def test_an_id_within_the_network_of_a_base_is_part_of_what_evaluating_gets() -> None:
+    recipe = read_recipe("short")
+    assert recipe.evaluating["network_def"]["_target_"] == "UNet"
+    assert recipe.evaluating["network_def"]["channels"] == [16, 32, 64, 128, 256]
+    assert read_recipe("best").evaluating["network_def"]["channels"] == [32, 64, 128, 256, 512]
+    assert not [name for name in recipe.content if name.startswith("network_def::")]

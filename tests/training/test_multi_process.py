@@ -55,7 +55,6 @@ train::deterministic_transforms:
 - {_target_: Lambdad, keys: image, func: '$lambda x: x.expand(3, -1, -1, -1)'}
 - {_target_: CenterSpatialCropd, keys: [image, label], roi_size: '$[*@patch_size, 1]'}
 augment: false
-network_def::norm: INSTANCE
 losses::dice_ce::batch: false
 amp: false
 """
@@ -187,6 +186,7 @@ def test_killed_rank_ends_the_run_in_seconds_with_a_line_and_resumes_to_the_bit_
 def test_losses_equal_those_of_one_process_for_the_same_batches(dataset: Path, tmp_path: Path) -> None:
     """Of four volumes, a batch of four is the same whatever the order; two processes have two of them each."""
     options = TWO_STEPS | {"slices_per_volume": 1, "batch_size": 4, "learning_rate": 0.01}
+    options["network_def::norm"] = "INSTANCE"
     done = run(dataset, tmp_path / "two", PLAIN, **options)
     assert done.returncode == 0, done.stderr
     build("train.yaml", "train", dataset, tmp_path / "one", **options, **yaml.safe_load(PLAIN)).run()
