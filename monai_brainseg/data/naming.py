@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from monai_brainseg.errors import InputError
 
@@ -19,18 +19,24 @@ T1_FLAIR = "T1 FLAIR"
 
 # What a word of a name may consist of. "how" tells how an image was made, and not which one it is.
 _PARTS = {
-    "t1": r"t1(?:weighted|native|wi?|n)?",
-    "flair": r"t2wi?flair|t2f(?:lair)?(?!s)|flair|dark\W?fl(?:uid)?",
-    "t2": r"t2(?:weighted|wi?)?",
+    "t1": r"t1(?:weighted|native|wi?|n)?|mp2?rage",
+    "flair": r"t2wi?flair|t2f(?:lair)?(?!s)|e?flair|dark[\W_]?fl(?:uid)?",
+    "t2": r"t2(?:weighted|star|wi?|s)?|adc|dwi|dti|swi|stir|tof",
     "label": r"segmentations?|dseg|segs?|masks?|labels?(?:t[rs])?",
     "before": r"pre(?:contrast|gado?|gd)?|noncontrast|nocontrast|native",
-    "after": r"post(?:contrast|gado?|gd|ce|c)?|contrast|gadolinium|gado?|enhanced|gd|ce|km|c",
+    "after": r"post(?:contrast|gado?|gd|ce|c)?|contrast|gado[a-z]*|gadavist|magnevist|dotarem|prohance|omniscan"
+    r"|multihance|clariscan|enhanced|gd|ce|km|c",
     "no": r"no|non|without|wo",
-    "how": r"tse|fse|se|mp?rage|f?spgr|space|spc|t?fe|ffe|gre|vibe|bravo|cube|vista|tirm|ir|fs|fl[23]d|[23]d"
-    r"|ax(?:ial)?|sag(?:ittal)?|cor(?:onal)?|tra(?:nsversal)?|iso|w",
+    "how": r"tse|fse|se|mpr|f?spgr|space|spc|t?fe|ffe|gre|vibe|bravo|cube|vista|tirm|ir|fs|fl[23]d|[23]d"
+    r"|ax(?:ial)?|sag(?:ittal)?|cor(?:onal)?|tra(?:nsversal)?|iso|with|plus|w",
 }
+# "T1_to_FLAIR" and "T1_in_FLAIR" are T1, on the grid of FLAIR; BIDS says it as "space-FLAIR".
+_TOWARDS = {"to", "in", "on", "into", "2"}
+_GRID_AT_END = re.compile(r"_space-[^\W_]+$", re.I)
+# At the end of a name that says a sequence they are of a mask; elsewhere they may be of a patient.
+_MARKED = {"lesion", "lesions", "tumor", "tumour", "roi", "rois", "gt", "truth", "groundtruth", "annotation"}
 _WHOLE_WORD = re.compile(f"(?:{'|'.join(f'(?P<{part}>{pattern})' for part, pattern in _PARTS.items())})+", re.I)
-_WORD = re.compile(r"dark[\W_]?fl(?:uid)?|[^\W_]+", re.I)
+_WORD = re.compile(r"dark[\W_]?fl(?:uid)?|space-[^\W_]+|[^\W_]+", re.I)
 _ORIENTATIONS = {"ax", "axial", "sag", "sagittal", "cor", "coronal", "tra", "2d", "3d"}
 _IMAGES = {"t1", "t2", "flair"}
 # Beside a T1 they say contrast. Elsewhere they may be a person's initials.
@@ -68,7 +74,7 @@ class Said:
     def numbers(self) -> tuple[str, ...]:
         """The words behind the role that tell persons or visits apart, in lower case."""
         words = [match[0].casefold() for match in _WORD.finditer(self.after)]
-        return tuple(word for word in words if any(map(str.isdigit, word)) and _read_word(word) != {"how"})
+        return tuple(word for word in words if re.match(r"(?!space-).*\d", word) and not _read_word(word))
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def read_name(stem: str) -> Said:
     Words may be separated by anything that is neither a letter nor a digit, and capitals do not matter. What tells of
     contrast counts behind T1 or FLAIR, or directly before T1; elsewhere it may be a part of a person's name.
     """
-    words = [_Word(match.start(), match[0], _read_word(match[0])) for match in _WORD.finditer(stem)]
+    words = _list_words(stem)
     said = frozenset[str]().union(*(word.parts for word in words)) & {*_IMAGES, "label"}
     contrast = {n: after for n, word in enumerate(words) if (after := _tell_contrast(words, n, said)) is not None}
     counted = [n for n, word in enumerate(words) if n in contrast or word.parts & said]
@@ -99,8 +105,20 @@ def read_name(stem: str) -> Said:
     first = counted[0]
     while first and words[first - 1].text.casefold() in _ORIENTATIONS:
         first -= 1
-    before = stem[: words[first].place].rstrip("_-. +(")
+    before = _GRID_AT_END.sub("", stem[: words[first].place].rstrip("_-. +("))
     return Said(role, before, "_".join(rest), bool(said), notes)
+
+
+def _list_words(stem: str) -> list[_Word]:
+    """Return the words of a name; that of another image's grid, and of a patient's illness, say nothing."""
+    words: list[_Word] = []
+    for match in _WORD.finditer(stem):
+        grid = len(words) > 1 and words[-1].text.casefold() in _TOWARDS and bool(words[-2].parts)
+        words.append(_Word(match.start(), match[0], frozenset() if grid else _read_word(match[0])))
+    said = frozenset[str]().union(*(word.parts for word in words[:-1]))
+    if words and said & _IMAGES and words[-1].text.casefold() in _MARKED:
+        words[-1] = replace(words[-1], parts=frozenset({"label"}))
+    return words
 
 
 def _read_word(word: str) -> frozenset[str]:

@@ -24,11 +24,15 @@ _COLOURS = "each colour that is not black is tumour"
 
 
 def round_labels(voxels: np.ndarray) -> np.ndarray:
-    """Return a mask whose values are whole where they are so within a thousandth."""
+    """Return a mask whose values are whole where they are so within a thousandth.
+
+    A mask that would be empty by this stays as it is.
+    """
     if voxels.dtype.kind != "f":
         return voxels
     whole = np.rint(voxels)
-    return np.where(np.abs(voxels - whole) <= _WHOLE, whole, voxels)
+    rounded = np.where(np.abs(voxels - whole) <= _WHOLE, whole, voxels)
+    return rounded if rounded.any() else voxels
 
 
 def find_tumor(voxels: np.ndarray, tumor_labels: Collection[int], file: Path) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from PIL import Image
 from monai_brainseg.data.case_voxels import examine_case, read_images, read_label
 from monai_brainseg.data.cases import Case
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.labels import round_labels
 from monai_brainseg.images.volumes import Volume, read_nifti
 from monai_brainseg.scoring.patients import score_patient
 
@@ -152,3 +153,9 @@ def test_grids_may_differ_by_a_twentieth_of_a_voxel(shift: float, fits: bool, tm
             read_label(case, read_images(case)["flair"])
         with pytest.raises(InputError, match="its affine differs.*by up to 0.15 voxels"):
             score_patient(item, tmp_path / "masks", 2.0)
+
+
+def test_a_mask_of_tiny_values_is_not_taken_as_empty() -> None:
+    assert np.array_equal(round_labels(np.array([0.0, 0.9995, 1e-4, 0.4])), [0, 1, 0, 0.4])
+    tiny = np.array([0.0, 1e-30])
+    assert np.array_equal(round_labels(tiny), tiny)

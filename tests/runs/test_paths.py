@@ -49,8 +49,10 @@ def test_a_benchmark_gives_whole_paths_to_its_runs() -> None:
     assert str(Path.cwd() / "@b") in words
 
 
-def test_a_bundle_that_is_not_there_is_named_with_the_remedy() -> None:
-    with pytest.raises(BundleError, match="nowhere: the bundle is not there; .*--bundle_root"):
+def test_a_bundle_that_is_not_there_is_refused_if_the_command_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_copy("nowhere")
+    monkeypatch.setattr(sys, "orig_argv", [*WORDS.split(), "--bundle_root", "nowhere"])
+    with pytest.raises(BundleError, match="--bundle_root nowhere: no such folder; give the bundle's own folder"):
         check_copy("nowhere")
 
 
@@ -95,11 +97,25 @@ def test_inferring_takes_folders_of_any_name(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize("name", ["$x", "@network", "2024", HOSTILE.replace("/", "")])
+@pytest.mark.parametrize("equals", [True, False])
+def test_inferring_takes_a_bundle_of_any_name(name: str, equals: bool, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to(BUNDLE.resolve(), target_is_directory=True)
+    save_flair(draw_phantom(), tmp_path / "scans" / "A.nii.gz")
+    root = [f"--bundle_root={name}"] if equals else ["--bundle_root", name]
+    done = run("inferring", "inference.yaml", tmp_path, "--dataset_dir", "scans", "--output_dir", "masks", *root)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "masks" / "A.nii.gz").is_file()
+    assert not (tmp_path / "executed").exists()
+
+
 def test_inferring_elsewhere_without_the_bundle_names_the_remedy(tmp_path: Path) -> None:
+    save_flair(draw_phantom(), tmp_path / "A.nii.gz")
     done = run("inferring", "inference.yaml", tmp_path, "--dataset_dir", ".")
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("inferring: bundles/brainseg_unet: the bundle is not there;")
-    assert "--bundle_root" in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("inferring: bundles/brainseg_unet/models/model.pt: no weights there;")
+    assert "in another folder than the repository, give --bundle_root" in last
     assert "Traceback" not in done.stderr
 
 

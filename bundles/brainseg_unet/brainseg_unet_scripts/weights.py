@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 from brainseg_unet_scripts.errors import BundleError
 
 _REMEDY = (
-    "train them with `python -m monai.bundle run training` and the bundle's train.yaml, name a file with --checkpoint, "
+    "name a file with --checkpoint, train one with `python -m monai.bundle run training` and the bundle's train.yaml, "
     "or, in another folder than the repository, give --bundle_root"
 )
 
