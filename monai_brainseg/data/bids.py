@@ -152,7 +152,7 @@ def join_sessions(files: Iterable[Named]) -> tuple[list[Session], dict[str, Inpu
             unused += [one.file for one in several if one.file not in used]
         else:
             what = f"{name} has no FLAIR"
-            bad[name] = InputError(several[0].file, what, "add it, or give this file with --flair if it is one")
+            bad[name] = InputError(several[0].file, what, "add a FLAIR, or give this file with --flair if it is one")
     return sessions, bad, unused
 
 

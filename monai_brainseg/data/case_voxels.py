@@ -101,8 +101,10 @@ def describe_case(case: Case, images: Mapping[str, Volume], label: Volume) -> St
     own = find_own(images)
     tumor = int(label.voxels.sum(dtype=np.int64))
     digest = hash_images(list(own.values()))
-    notes = collect_notes({**own, "the mask": label})
-    return Study(case, tuple(own), digest, flair.spacing_known, tumor, tumor * flair.voxel_size, notes)
+    notes = [*case.doubts, *case.notes, *collect_notes({**own, "the mask": label})]
+    if tumor > label.voxels.size / 2:
+        notes.append("more than half of the image is tumour: is the mask inverted?")
+    return Study(case, tuple(own), digest, flair.spacing_known, tumor, tumor * flair.voxel_size, tuple(notes))
 
 
 def collect_notes(volumes: Mapping[str, Volume]) -> tuple[str, ...]:

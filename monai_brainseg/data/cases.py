@@ -26,7 +26,8 @@ class Case:
         images: files of each sequence: one volume, or the slices in order.
         label: the mask, in the same form; empty if there is none.
         channels: of files that hold several sequences, the channel of each; empty if each has its own file.
-        notes: problems that the names of its files already show.
+        notes: problems that finding its files has shown, and files that were left out as copies.
+        doubts: what speaks against its FLAIR being FLAIR.
         told: what told which file is which sequence, such as "the names of its files".
     """
 
@@ -37,6 +38,7 @@ class Case:
     label: tuple[Path, ...] = ()
     channels: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     told: str = ""
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from monai_brainseg.data.bids import find_labelled, read_bids
 from monai_brainseg.data.cases import Case, Found, make_labelled
+from monai_brainseg.data.copies import COPIES, name_volume, split_copies
 from monai_brainseg.data.naming import (
     SEQUENCES,
     T1_FLAIR,
@@ -157,10 +158,23 @@ def _collect(layout: str, entries: Iterable[Entry], channels: Mapping[str, int] 
     for patient, files in sorted(patients.items()):
         found.left_out[_UNUSED] += [file.name for file in files.pop("unused", [])]
         try:
+            found.left_out[COPIES] += [str(file) for several in files.values() for file in _leave_copies(several)]
             found.cases.append(_make_volume_case(patient, files, channels or {}))
         except InputError as error:
             found.bad[patient] = error
     return found
+
+
+def _leave_copies(files: list[Path]) -> list[Path]:
+    """Remove equal copies of the first file from a list of one role, and return them."""
+    if len({name_volume(file) for file in files}) > 1:
+        return []
+    try:
+        first, others = split_copies(files)
+    except InputError:  # the files stay, and are refused as a sequence that is there twice
+        return []
+    files[:] = [first]
+    return others
 
 
 def _make_volume_case(patient: str, files: Mapping[str, Sequence[Path]], channels: Mapping[str, int]) -> Case:

@@ -15,6 +15,8 @@ from monai_brainseg.files import require_file
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 
+# JPEG of 8 and 12 bits, and near-lossless JPEG-LS; JPEG 2000 may be either.
+_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 _MOST_FRAMES = 100_000
 _SHARED, _EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 # What tells apart two volumes that a scanner puts into one series.
@@ -32,6 +34,7 @@ _TAGS = (
     "FrameOfReferenceUID", "Modality", "StudyID", "StudyDate", "StudyTime", "SeriesNumber", "SeriesDescription",
     "ProtocolName", "InstanceNumber", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
     "PhotometricInterpretation", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
+    "LossyImageCompression",
     "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept",
 )  # fmt: skip
 
@@ -175,6 +178,12 @@ def find_class(header: Any) -> str:
     """Return the UID of what kind of object it is; empty if it does not say."""
     meta = getattr(header, "file_meta", None) or {}
     return str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+
+
+def is_lossy(header: Any) -> bool:
+    """Has compression changed the pixels, by what the header says or by what it is?"""
+    meta = getattr(header, "file_meta", None) or {}
+    return read_text(header, "LossyImageCompression") == "01" or meta.get("TransferSyntaxUID") in _LOSSY
 
 
 def read_text(header: Any, keyword: str) -> str:

@@ -41,13 +41,12 @@ def name_studies(studies: Sequence[Sequence[Series]], wanted: str | None) -> lis
     return list(_number(names))
 
 
-def describe_series(series: Series) -> Iterator[str]:
-    """Yield what makes a chosen series doubtful."""
+def doubt_series(series: Series) -> Iterator[str]:
+    """Yield what speaks against a chosen series being FLAIR."""
     if series.contrast == "t1 flair":
         yield f"series {series} is T1-weighted: {series.reason}; the network needs T2-weighted FLAIR, mistrust the mask"
     elif not series.contrast:
         yield f"series {series} does not say FLAIR, which the network needs"
-    yield from series.notes
 
 
 def find_common(folders: Sequence[Path]) -> Path:

@@ -18,7 +18,7 @@ from monai_brainseg.dicom.descriptions import (
     list_personal,
     says_something,
 )
-from monai_brainseg.dicom.headers import find_class, read_header, read_text, read_times
+from monai_brainseg.dicom.headers import find_class, is_lossy, read_header, read_text, read_times
 from monai_brainseg.dicom.images import Image, divide_series, leave_copies, read_image
 from monai_brainseg.errors import InputError
 
@@ -56,10 +56,14 @@ class Series:
     notes: tuple[str, ...] = ()
     personal: frozenset[str] = field(default=frozenset(), repr=False)
 
+    @property
+    def title(self) -> str:
+        """What ``--series`` takes for it, and its description."""
+        return f"{self.choice or self.number or 'none'}: {self.description or 'no description'}"
+
     def __str__(self) -> str:
         count = f"{len(self.files)} file{'s' * (len(self.files) != 1)}"
-        detail = f", {self.detail}" if self.detail else ""
-        return f"{self.choice or self.number or 'none'}: {self.description or 'no description'} ({count}{detail})"
+        return f"{self.title} ({count}{f', {self.detail}' if self.detail else ''})"
 
 
 @dataclass
@@ -69,12 +73,12 @@ class Listing:
     Attributes:
         series: those of MR images, sorted by number.
         other: other objects, by what they are.
-        unreadable: files that are damaged or are not DICOM.
+        unreadable: the error of each file that is damaged or is not DICOM.
     """
 
     series: list[Series] = field(default_factory=list)
     other: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
-    unreadable: list[Path] = field(default_factory=list)
+    unreadable: dict[Path, InputError] = field(default_factory=dict)
 
 
 def list_series(files: Iterable[Path]) -> Listing:
@@ -99,7 +103,7 @@ def list_series(files: Iterable[Path]) -> Listing:
         except InputError as error:
             if "pip install" in error.remedy:
                 raise
-            listing.unreadable.append(file)
+            listing.unreadable[file] = error
             continue
         groups[key].append(image)
     for images in groups.values():
@@ -184,15 +188,17 @@ def _describe(images: Sequence[Image], detail: str, copies: Sequence[Image]) -> 
         contrast,
         reason,
         clean_description(detail, personal),
-        notes=tuple(_note(images, copies)),
+        notes=tuple(_note(header, images, copies)),
         personal=personal,
     )
 
 
-def _note(images: Sequence[Image], copies: Sequence[Image]) -> Iterator[str]:
+def _note(header: Any, images: Sequence[Image], copies: Sequence[Image]) -> Iterator[str]:
     if copies:
         what = "1 image is" if len(copies) == 1 else f"{len(copies)} images are"
         yield f"{what} there twice with equal pixels and counted once ({copies[0].file.name})"
+    if is_lossy(header):
+        yield "lossy compression has lost detail; use the original images if you have them"
     if len(images) > 1 and not any(frame.position for frame in images[0].frames):
         yield "its images do not say where they are; they were put in the order of their numbers, as evenly spaced"
     elif len(images[0].frames) > 1 and not images[0].frames[0].position:

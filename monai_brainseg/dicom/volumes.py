@@ -63,12 +63,23 @@ def order_frames(files: Sequence[Path]) -> list[Frame]:
                 raise InputError(frame.place, f"has another {what} than {first.name}", _SEPARATE)
     placed = [frame for frame in frames if frame.position and frame.directions]
     if not placed:
+        _check_numbers(frames)
         # Old scanners, anonymised files.
         return sorted(frames, key=lambda frame: (frame.number, frame.file, frame.index or 0))
     if len(placed) < len(frames):
         lost = next(frame for frame in frames if frame not in placed)
         raise InputError(lost.place, f"has no position, but {placed[0].name} has one", "export the series again")
     return _order_placed(frames)
+
+
+def _check_numbers(frames: Sequence[Frame]) -> None:
+    """Refuse files without positions whose numbers do not tell their order either."""
+    seen: dict[float, Frame] = {}
+    for frame in frames:
+        first = seen.setdefault(frame.number, frame)
+        if first.file != frame.file:
+            what = f"has no position, and no other number than {first.name}: their order is not known"
+            raise InputError(frame.place, what, "export the series again")
 
 
 def _order_placed(frames: Sequence[Frame]) -> list[Frame]:

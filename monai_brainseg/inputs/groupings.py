@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.naming import CHANNELS, SEQUENCES
-from monai_brainseg.dicom.names import describe_series, find_common, name_studies
-from monai_brainseg.dicom.series import choose_series, group_studies, list_series
+from monai_brainseg.dicom.names import doubt_series, find_common, name_studies
+from monai_brainseg.dicom.series import Listing, choose_series, group_studies, list_series
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import clean_name, name_folder
 from monai_brainseg.images.slices import count_slices
@@ -22,18 +22,25 @@ _LAST_NUMBER = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)\D*")
 
 
 def make_case(
-    name: str, images: Mapping[str, tuple[Path, ...]], *notes: str, channels: bool = False, told: str = ""
+    name: str,
+    images: Mapping[str, tuple[Path, ...]],
+    *notes: str,
+    doubts: Iterable[str] = (),
+    channels: bool = False,
+    told: str = "",
 ) -> Case:
     """Return a case without a mask.
 
     Args:
         name: of the case.
         images: files of each sequence.
-        notes: problems that the names of its files already show.
+        notes: problems that finding its files has shown.
+        doubts: what speaks against its FLAIR being FLAIR.
         channels: whether a file holds all sequences.
         told: what told which file is which sequence.
     """
-    return Case(clean_name(name), clean_name(name), "unknown", images, (), CHANNELS if channels else {}, notes, told)
+    name, order = clean_name(name), CHANNELS if channels else {}
+    return Case(name, name, "unknown", images, (), order, notes, tuple(doubts), told)
 
 
 def add_slices(found: Found, files: Sequence[Path]) -> None:
@@ -82,10 +89,21 @@ def add_dicom(found: Found, files: Sequence[Path], wanted: str | None) -> None:
             continue
         damaged = [file.name for file in listing.unreadable if file.parent in folders]
         notes = [f"{damaged[0]} beside it cannot be read as DICOM ({len(damaged)} in all)"] if damaged else []
-        found.cases.append(make_case(name, {"flair": series.files}, *describe_series(series), *notes))
+        images, doubts = {"flair": series.files}, doubt_series(series)
+        told = "--series" if wanted else "its description" if series.contrast else "being its only series"
+        case = make_case(name, images, *series.notes, *notes, doubts=doubts, told=f"{told}, {series}")
+        found.cases.append(case)
+        for other in several:
+            if other is not series:
+                found.left_out[f"are of another series ({other.title})"] += map(str, other.files)
+    _add_unreadable(found, listing)
+
+
+def _add_unreadable(found: Found, listing: Listing) -> None:
+    """Refuse folders in which nothing can be read; in others, damaged files are left out."""
     images = {file.parent for one in listing.series for file in one.files}
-    for file in listing.unreadable:
+    for file, error in listing.unreadable.items():
         found.left_out["cannot be read as DICOM"].append(str(file))
         if file.parent not in images:
-            what = "holds no DICOM image that can be read"
-            found.refuse(clean_name(name_folder(file.parent)), InputError(file.parent, what, "export it again"))
+            what = f"holds no DICOM image that can be read ({file.name} {error.what})"
+            found.refuse(clean_name(name_folder(file.parent)), InputError(file.parent, what, error.remedy))

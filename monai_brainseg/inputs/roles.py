@@ -10,9 +10,8 @@ from monai_brainseg.data.cases import Case
 
 def list_roles(case: Case) -> list[dict[str, str | int]]:
     """Return, for a record, which file of a study plays which role, and what told it."""
-    told = case.told or ("its DICOM description" if case.form == "dicom" else "")
     return [
-        {"sequence": sequence, "file": str(files[0]), "files": len(files), "told_by": told}
+        {"sequence": sequence, "file": str(files[0]), "files": len(files), "told_by": case.told}
         for sequence, files in case.images.items()
     ]
 

@@ -28,7 +28,7 @@ PARTS = ("test", "training", "all")
 
 _KINDS = (
     "a folder of slices (.tif, .png, .jpg), NIfTI files (.nii, .nii.gz) or other volumes (.nrrd, .mha, .mgz, .hdr), "
-    "DICOM files or a prepared folder"
+    "DICOM files (of a medium, the folder with its DICOMDIR) or a prepared folder"
 )
 
 
@@ -81,8 +81,9 @@ def find_studies(
     (add_named(found, volumes, patterns) if patterns else add_volumes(found, volumes))
     add_dicom(found, files["dicom"], series)
     if not found.cases and not found.bad:
-        left = [f"{len(files)} files {reason}" for reason, files in found.left_out.items() if reason != NO_IMAGES]
-        raise InputError(inputs[0], f"holds no study{''.join(f' ({what})' for what in left[:1])}", f"name {_KINDS}")
+        left = [reason for reason, files in found.left_out.items() if files and reason != NO_IMAGES]
+        why = f" ({len(found.left_out[left[0]])} left out, because they {left[0]})" if left else ""
+        raise InputError(inputs[0], f"holds no study{why}", f"name {_KINDS}")
     if named:
         found.cases = [_name_channels(case, named) for case in found.cases]
     _tell_apart(found)
@@ -116,11 +117,11 @@ def join_sequences(
     }
     images = {role: cases[role].images["flair"] for role in SEQUENCES if role in cases}
     case = cases["flair"]
-    return (
-        replace(case, told="--flair")
-        if len(images) == 1
-        else replace(case, images=images, channels={}, told="--flair, --pre and --post")
-    )
+    if len(images) == 1:
+        return replace(case, told="--flair")
+    notes = tuple(f"{role}: {note}" for role in images for note in cases[role].notes)
+    told = " and ".join(", ".join(f"--{role}" for role in cases).rsplit(", ", 1))
+    return replace(case, images=images, channels={}, notes=notes, told=told)
 
 
 def _find_one(path: Path, series: str | None, channels: str | None) -> Case:

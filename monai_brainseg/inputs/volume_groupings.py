@@ -14,16 +14,16 @@ from brainseg_unet_scripts.file_groups import NUMBERED, are_people
 
 from monai_brainseg.data.bids import join_sessions, read_bids
 from monai_brainseg.data.cases import Case, Found
+from monai_brainseg.data.copies import COPIES, name_volume, split_copies
 from monai_brainseg.data.formats import count_channels, read_files, squeeze
 from monai_brainseg.data.naming import SEQUENCES, T1_FLAIR, Said, read_name
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import clean_name, name_folder
-from monai_brainseg.images.image_files import strip_ending
-from monai_brainseg.images.volumes import SHIFT, measure_shift
 from monai_brainseg.inputs.groupings import NO_IMAGES, make_case
 
 BY_NUMBER = "the numbers of its files"
-_ADD_FLAIR = "add it, or give this file with --flair if it is one"
+BY_FOLDER = "the names of its folders"
+_ADD_FLAIR = "add a FLAIR, or give this file with --flair if it is one"
 
 
 def add_named(found: Found, files: Sequence[Path], patterns: Mapping[str, re.Pattern[str]]) -> None:
@@ -50,40 +50,56 @@ def add_volumes(found: Found, files: Sequence[Path]) -> None:
         rest = _add_numbered(found, _add_sessions(found, _leave_copies(found, several)))
         above = read_name(name_folder(folder))
         for file in rest:
-            said = read_name(_stem(file))
+            said = read_name(name_volume(file))
             if _says_alone(above) and said.role is None and not said.notes:
-                places[folder.parent].append((replace(above, before=_stem(file), told="folder"), file))
+                places[folder.parent].append((replace(above, before=name_volume(file), told="folder"), file))
             else:
                 places[folder].append((said, file))
     for place, named in sorted(places.items()):
-        _add_spoken(found, place, named)
+        _add_spoken(found, place, _join_folders(named))
+
+
+def _join_folders(named: Sequence[tuple[Said, Path]]) -> list[tuple[Said, Path]]:
+    """Let the folders ``FLAIR`` and ``T1`` of one file each be one study, whatever the files are called.
+
+    That the heads match is checked when the study is read.
+    """
+    spoken = [said for said, _ in named if said.told == "folder"]
+    one_each = len({said.role for said in spoken}) == len(spoken)
+    if one_each and len({said.before for said in spoken}) > 1:
+        return [(replace(said, before="") if said.told == "folder" else said, file) for said, file in named]
+    return list(named)
 
 
 def make_whole(file: Path) -> Case:
     """Return a study of one file: FLAIR, or pre-contrast, FLAIR and post-contrast along a fourth axis."""
-    said = read_name(_stem(file))
-    notes = () if said.role in (None, "flair") else (f"its name says {said.role}, but the network needs FLAIR",)
+    said = read_name(name_volume(file))
+    names = {"pre": "T1", "post": "T1 after contrast", "label": "a mask", "unused": "another sequence"}
+    doubt = f"its name says {names.get(str(said.role), said.role)}, but the network needs FLAIR"
     several = count_channels(file) == len(SEQUENCES)
     images = dict.fromkeys(SEQUENCES if several else ("flair",), (file,))
     told = "the order along its fourth axis" if several else "being a file alone"
-    return make_case(_stem(file), images, *notes, *said.notes, channels=several, told=told)
+    doubts = [doubt] if said.role not in (None, "flair") else []
+    return make_case(name_volume(file), images, *said.notes, doubts=doubts, channels=several, told=told)
 
 
 def _leave_copies(found: Found, files: Sequence[Path]) -> list[Path]:
     """Return files of different names; ``x.nii`` beside an equal ``x.nii.gz`` counts once."""
     names: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        names[_stem(file)].append(file)
+        names[name_volume(file)].append(file)
     kept = []
-    for name, (first, *others) in names.items():
+    for name, several in names.items():
         try:
-            if odd := [other for other in others if not _are_copies(first, other)]:
-                raise InputError(odd[0], f"differs from {first.name}, which has its name", "rename or remove one")
+            first, others = split_copies(several)
             kept.append(first)
             if others:
-                found.left_out["are copies of a file beside them"] += map(str, others)
+                found.left_out[COPIES] += map(str, others)
         except InputError as error:
-            found.refuse(clean_name(name), error)
+            if read_name(name).role is None:
+                found.refuse(clean_name(name), error)
+            else:
+                kept += several  # the whole study has a sequence twice, and is refused
     return kept
 
 
@@ -108,7 +124,7 @@ def _add_numbered(found: Found, files: Sequence[Path]) -> list[Path]:
     """
     cases: dict[str, dict[int, Path]] = defaultdict(dict)
     for file in files:
-        match = NUMBERED.fullmatch(_stem(file))
+        match = NUMBERED.fullmatch(name_volume(file))
         if match and not read_name(match["case"]).clear:
             cases[match["case"]][int(match["number"])] = file
     added: set[Path] = set()
@@ -180,7 +196,8 @@ def _add_part(found: Found, name: str, part: Sequence[tuple[Said, Path]], flair:
         found.left_out["are T1 FLAIR, which is T1-weighted"] += map(str, odd)
     if images:
         said = next((said for said, _ in part if said.role == "flair"), part[0][0])
-        _add_roles(found, name, images, *said.notes, told=f"the names of its {said.told}s")
+        told = BY_FOLDER if said.told == "folder" else "the names of its files"
+        _add_roles(found, name, images, *said.notes, told=told)
     elif not flair:
         what = f"{name} has no FLAIR"
         found.refuse(clean_name(name), InputError(unused[0], what, _ADD_FLAIR))
@@ -203,12 +220,6 @@ def _add_roles(found: Found, name: str, images: Mapping[str, Sequence[Path]], *n
         found.cases.append(make_case(name, roles, *notes, told=told))
 
 
-def _are_copies(file: Path, other: Path) -> bool:
-    """Do two files hold the same voxels on the same grid?"""
-    one, two = read_files((file,)), read_files((other,))
-    return np.array_equal(one.voxels, two.voxels) and measure_shift(one, two) <= SHIFT
-
-
 def _read_voxels(file: Path) -> np.ndarray | None:
     """Return the voxels of a file of one sequence; None if it cannot be read, which reading it will report."""
     try:
@@ -216,7 +227,3 @@ def _read_voxels(file: Path) -> np.ndarray | None:
     except InputError:
         return None
     return voxels if voxels.ndim == 3 else None
-
-
-def _stem(file: Path) -> str:
-    return strip_ending(file.name) or file.name

@@ -79,6 +79,7 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
             software_versions=__version__,
             device_serial_number="0",
             series_description="tumor, by a network, for research only",
+            omit_empty_frames=bool(pixels.any()),
         )
         buffer = io.BytesIO()
         made.save_as(buffer)

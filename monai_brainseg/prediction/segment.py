@@ -98,9 +98,11 @@ def _summarise(found: Found) -> Iterator[str]:
         yield f"{case.patient}: {describe_roles(case)}"
     if len(found.cases) > _SHOWN:
         yield f"and {len(found.cases) - _SHOWN} more studies; run.json lists the files of all"
-    for reason, files in found.left_out.items():
-        if files:
-            yield f"left out: {len(files)} files that {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}"
+    left_out = [(reason, files) for reason, files in found.left_out.items() if files]
+    for reason, files in left_out[:_SHOWN]:
+        yield f"left out ({len(files)}), because they {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}"
+    if len(left_out) > _SHOWN:
+        yield f"left out for {len(left_out) - _SHOWN} other reasons, which run.json lists"
 
 
 def _read_options(options: Mapping[str, Any]) -> Options:

@@ -21,7 +21,7 @@ from monai_brainseg.data.naming import CHANNELS, SEQUENCES
 from monai_brainseg.errors import InputError
 from monai_brainseg.images.volumes import Volume, hash_images
 from monai_brainseg.inputs.roles import list_roles
-from monai_brainseg.inputs.volume_groupings import BY_NUMBER
+from monai_brainseg.inputs.volume_groupings import BY_FOLDER, BY_NUMBER
 from monai_brainseg.prediction.confidence import measure_confidence, measure_entropy
 from monai_brainseg.prediction.dicom_masks import MISSING, can_write
 from monai_brainseg.prediction.doubts import look_at_images, look_at_mask
@@ -128,6 +128,7 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
         maps["entropy"] = measure_entropy(result.probability)
     written, said = write_outputs(case, flair, result.mask, maps, output, model.name, options.bids)
     doubts = [
+        *case.doubts,
         *case.notes,
         *collect_notes(images),
         *look.warnings,
@@ -159,8 +160,8 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
 
 
 def _check_heads(case: Case, images: Mapping[str, Volume]) -> None:
-    """Refuse numbered files of several people: FLAIR and the others must show one head."""
-    if case.told == BY_NUMBER:
+    """Refuse files of several people that numbers or folders joined: FLAIR and the others must show one head."""
+    if case.told in (BY_NUMBER, BY_FOLDER):
         order = sorted(images, key=lambda sequence: sequence != "flair")
         try:
             check_heads([case.images[one][0] for one in order], [images[one].voxels for one in order])

@@ -87,7 +87,7 @@ BAD_VOLUMES: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"b_t1\.nii\.gz: its affine differs from that of b_flair",
     ),
     "4D": (lambda p: change(p / "b_flair.nii.gz", lambda v: np.stack([v, v], -1)), r"b_flair.*holds 2 channels"),
-    "twice": (lambda p: shutil.copy(p / "b_t1.nii.gz", p.parent / "b_t1.nii.gz"), r"b_t1\.nii\.gz: is a second pre"),
+    "twice": (lambda p: shutil.copy(p / "b_flair.nii.gz", p.parent / "b_t1.nii.gz"), r"b_t1\.nii\.gz: is a second pre"),
 }
 
 

@@ -59,7 +59,7 @@ def test_t1_flair_is_not_flair(
     assert record["cases"] == []
     assert "its name says T1 FLAIR, which is T1-weighted" in capsys.readouterr().err
     # Who names it is believed, but warned.
-    assert "its name says T1 FLAIR" in join_sequences(odd).notes[0]
+    assert "its name says T1 FLAIR" in join_sequences(odd).doubts[0]
     found = find_studies([save(tmp_path / "in" / f"{name.split('T1')[0].split('t1')[0]}FLAIR.nii.gz").parent])
     assert [roles(case).keys() for case in found.cases] == [{"flair"}]
     assert [Path(file).name for file in found.left_out["are T1 FLAIR, which is T1-weighted"]] == [odd.name]
@@ -126,7 +126,7 @@ def test_what_plays_which_role_is_said_for_ten_studies_and_recorded_for_all(
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "p00: flair p00_FLAIR.nii.gz (told by the names of its files)"
     assert said[10] == "and 2 more studies; run.json lists the files of all"
-    assert said[11].startswith("left out: 1 files that are not FLAIR")
+    assert said[11].startswith("left out (1), because they are not FLAIR")
     assert all(len(case["roles"]) == 1 for case in record["cases"])
     assert record["left_out"] == [
         {"why": "they are not FLAIR, pre- or post-contrast images", "count": 1,
@@ -141,7 +141,7 @@ def test_equal_copies_count_once_and_different_ones_fail_alone(predict: Callable
     save(tmp_path / "in" / "b" / "b.nii", seed=1)
     record = predict(tmp_path / "in", code=1)
     assert [case["case"] for case in record["cases"]] == ["a"]
-    assert record["left_out"][0]["why"] == "they are copies of a file beside them"
+    assert record["left_out"][0]["why"] == "they are copies of another file"
     assert "b.nii.gz: differs from b.nii, which has its name" in record["failed"][0]["error"]
 
 

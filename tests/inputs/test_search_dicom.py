@@ -74,7 +74,10 @@ def test_t1_weighted_flair_is_not_taken_for_flair(
     write_series(tmp_path / "in" / "b", EchoTime=120, InversionTime=2500)
     (study,) = find_studies([tmp_path / "in"]).cases
     assert {file.parent.name for file in study.images["flair"]} == {"b"}
-    assert study.notes == ()
+    assert (study.notes, study.doubts) == ((), ())
+    assert study.told.startswith("its description, 4: AX T2 FLAIR (8 files")
+    (reason,) = [reason for reason, files in find_studies([tmp_path / "in"]).left_out.items() if len(files) == 8]
+    assert reason.startswith("are of another series (3: ")
 
 
 @pytest.mark.parametrize("ending", [".dcm", ".DCM", ".Dcm", "", ".IMA", ".17", ".mr"])
@@ -260,11 +263,11 @@ def test_other_objects_beside_the_images_are_left_out(
     said = "".join(capsys.readouterr())
     assert "Traceback" not in said
     for name in OTHERS:
-        assert f"that are not MR images ({name}" in said
+        assert f"they are not MR images ({name}" in said
     shutil.rmtree(tmp_path / "masks")
     for file in (tmp_path / "in").glob("IM*"):
         file.unlink()
-    with pytest.raises(InputError, match=r"holds no study \(1 files are not MR images \(RT Dose Storage\)\)"):
+    with pytest.raises(InputError, match=r"holds no study \(1 left out, because they are not MR images \(RT Dose Storage\)\)"):
         find_studies([tmp_path / "in"])
 
 

@@ -152,7 +152,7 @@ def test_files_that_are_not_used_are_named(
     save_flair(draw_phantom(), tmp_path / "in" / "a_flair.nii.gz")
     save_flair(draw_phantom(), tmp_path / "in" / "a_seg.nii.gz")
     assert len(predict(tmp_path / "in")["cases"]) == 1
-    assert "left out: 1 files" in (said := capsys.readouterr().out)
+    assert "left out (1), because they" in (said := capsys.readouterr().out)
     assert "a_seg.nii.gz" in said
 
 

@@ -76,7 +76,8 @@ def _save(file: Path, voxels: np.ndarray) -> None:
 
 def _write_bands(folder: Path) -> None:
     for number in range(3):
-        tifffile.imwrite(folder / f"p_{number}.tif", np.random.default_rng(0).integers(0, 255, (9, 9, 5), np.uint8), photometric="rgb")
+        bands = np.random.default_rng(0).integers(0, 255, (9, 9, 5), np.uint8)
+        tifffile.imwrite(folder / f"p_{number}.tif", bands, photometric="rgb")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
