@@ -110,13 +110,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def read_json(path: Path, remedy: str = "correct it, or write it again") -> Any:
-    """Return the content of a JSON file, with or without the mark of its encoding that Windows puts first.
+    """Return the content of a JSON file in UTF-8 or, as Windows may write it, with a byte order mark or in UTF-16.
 
     Raises:
         InputError: it cannot be read, or is not valid JSON; the message names the line.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})", remedy) from error
     except (ValueError, RecursionError) as error:

@@ -11,7 +11,7 @@ from monai_brainseg.inputs.search import PARTS
 
 _PREDICT = """\
 Segment the tumour in studies. An INPUT is one of these, or a folder of many of them:
-- slices (.tif, .png, .jpg), files or a folder: grey FLAIR, or pre-contrast, FLAIR and post-contrast as the three
+- slices (.tif, .png, .jpg, .bmp), files or a folder: grey FLAIR, or pre-contrast, FLAIR and post-contrast as the three
   colours; or a tif whose pages are the slices
 - NIfTI (NRRD, MetaImage, MGZ and Analyze too): FLAIR in one file, the three sequences along a fourth axis of one file
   (other orders: --channels), or one file for each sequence

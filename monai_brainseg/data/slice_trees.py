@@ -11,7 +11,7 @@ from monai_brainseg.data.cases import Case, Found, make_labelled
 from monai_brainseg.data.naming import CHANNELS, SEQUENCES
 from monai_brainseg.errors import InputError
 
-_SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png|jpe?g)", re.IGNORECASE)
+_SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png|jpe?g|bmp)", re.IGNORECASE)
 
 
 def find_slices(files: Sequence[Path]) -> Found:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from monai_brainseg.images.image_files import (
     knows_spacing,
     open_image,
 )
-from monai_brainseg.images.slices import Slices, decode_slices, encode_slices
+from monai_brainseg.images.slices import Slices, decode_slices, encode_slices, lay_over_black
 
 # Columns of a slice run from the patient's right to left, rows from front to back, slices upwards: [x, y, z] is LPS,
 # and NIfTI's world is RAS.
@@ -77,11 +77,11 @@ def stack_slices(voxels: np.ndarray, notes: Iterable[str] = ()) -> Volume:
 
 
 def read_slices(files: Sequence[Path], mask: bool = False) -> Volume:
-    """Read 2D images (tif, png or jpg, 8 or 16 bit, compressed or not), in the order given, into one volume.
+    """Read 2D images (tif, png, jpg or bmp, 8 or 16 bit, compressed or not), in the order given, into one volume.
 
     Args:
         files: one file a slice, at least one; a single tif may hold all slices as its pages.
-        mask: whether the colours of a palette are taken, see ``slices.decode_slices``.
+        mask: whether it is a mask, whose colours may be those of a palette, and in some slices only.
 
     Returns:
         ``[x, y, z]`` = [column, row, slice] of grey slices, ``[x, y, z, channel]`` of coloured ones.
@@ -90,7 +90,9 @@ def read_slices(files: Sequence[Path], mask: bool = False) -> Volume:
         InputError: a file is missing or unreadable, or differs from the first in shape or type, or several files hold
             several slices each.
     """
-    decoded = [_read_file(file, mask) for file in files]
+    decoded = lay_over_black([_read_file(file, mask) for file in files], mask)
+    if mask and {each.pixels.shape[3:] for each in decoded} == {(), (3,)}:
+        decoded = [_colour(each) for each in decoded]
     first = decoded[0].pixels[0]
     for file, each in zip(files, decoded, strict=True):
         if len(decoded) > 1 and len(each.pixels) > 1:
@@ -104,6 +106,11 @@ def read_slices(files: Sequence[Path], mask: bool = False) -> Volume:
     stacked = np.concatenate([each.pixels for each in decoded])
     voxels = np.ascontiguousarray(stacked.transpose(2, 1, 0, *range(3, stacked.ndim)))
     return stack_slices(voxels, (note for each in decoded for note in each.notes))
+
+
+def _colour(slices: Slices) -> Slices:
+    """Return grey slices as coloured ones."""
+    return slices if slices.pixels.ndim == 4 else replace(slices, pixels=np.stack([slices.pixels] * 3, -1))
 
 
 def write_slices(voxels: np.ndarray, files: Sequence[Path]) -> None:

@@ -27,8 +27,8 @@ from monai_brainseg.inputs.volume_groupings import add_named, add_volumes, make_
 PARTS = ("test", "training", "all")
 
 _KINDS = (
-    "a folder of slices (.tif, .png, .jpg), NIfTI files (.nii, .nii.gz) or other volumes (.nrrd, .mha, .mgz, .hdr), "
-    "DICOM files (of a medium, the folder with its DICOMDIR) or a prepared folder"
+    "a folder of slices (.tif, .png, .jpg, .bmp), NIfTI files (.nii, .nii.gz) or other volumes (.nrrd, .mha, .mgz, "
+    ".hdr), DICOM files (of a medium, the folder with its DICOMDIR) or a prepared folder"
 )
 
 

@@ -217,7 +217,7 @@ def _describe_weights(
 def _read_threads(output_dir: Path) -> int | None:
     """Return the threads of the training that is resumed; None if there is none or they are not recorded."""
     try:
-        threads = json.loads((output_dir / RECORD).read_text(encoding="utf-8-sig")).get("threads")
+        threads = json.loads((output_dir / RECORD).read_bytes()).get("threads")
     except (OSError, ValueError, AttributeError):
         return None
     return threads if isinstance(threads, int) and (output_dir / "last.pt").is_file() else None

@@ -60,7 +60,7 @@ def _check_name(bundle: Path) -> Iterator[Finding]:
 
 def _check_metadata(file: Path) -> Iterator[Finding]:
     try:
-        formats = json.loads(file.read_text(encoding="utf-8-sig"))["network_data_format"]
+        formats = json.loads(file.read_bytes())["network_data_format"]
         first = {part: next(iter(formats[part])) for part in ("inputs", "outputs")}
         labels = list(formats["outputs"][first["outputs"]].get("channel_def", {}).values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:

@@ -113,6 +113,29 @@ def test_each_colour_of_a_mask_that_is_not_black_is_tumour_and_said(tmp_path: Pa
     assert (grey.voxels.sum(), grey.notes) == (2, ())
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_colours_may_be_in_some_slices_only(ending: str, tmp_path: Path) -> None:
+    files = []
+    for number, tumor in enumerate((0, 4, 0)):
+        picture = Image.fromarray(np.pad(np.ones((1, tumor), np.uint8), ((3, 4), (2, 6 - tumor))), "P")
+        picture.putpalette([0, 0, 0, 255, 0, 0])
+        (picture.convert("L") if number == 2 else picture).save(tmp_path / f"m_{number}.{ending}")
+        Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / f"i_{number}.png")
+        files.append(number)
+    case = make_case([tmp_path / f"i_{n}.png" for n in files], [tmp_path / f"m_{n}.{ending}" for n in files])
+    assert read_label(case, read_images(case)["flair"]).voxels.sum(axis=(0, 1)).tolist() == [0, 4, 0]
+
+
+def test_slices_without_tumour_that_are_wholly_transparent_are_empty(tmp_path: Path) -> None:
+    for number, tumor in enumerate((0, 4)):
+        alpha = np.pad(np.full((1, tumor), 255, np.uint8), ((3, 4), (2, 6 - tumor)))
+        red = np.broadcast_to(np.array([255, 0, 0], np.uint8), (8, 8, 3))
+        Image.fromarray(np.dstack([red, alpha])).save(tmp_path / f"m_{number}.png")
+        Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / f"i_{number}.png")
+    case = make_case([tmp_path / f"i_{n}.png" for n in (0, 1)], [tmp_path / f"m_{n}.png" for n in (0, 1)])
+    assert read_label(case, read_images(case)["flair"]).voxels.sum(axis=(0, 1)).tolist() == [0, 4]
+
+
 def test_a_mask_with_a_palette_is_read_by_its_colours(tmp_path: Path) -> None:
     mask = Image.fromarray((GREY > 100).astype(np.uint8), "P")
     mask.putpalette([0, 0, 0, 128, 0, 0])

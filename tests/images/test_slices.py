@@ -43,6 +43,44 @@ def test_alpha_is_dropped_and_hidden_pixels_are_black(mode: str, ending: str, tm
         assert (volume.notes == ()) == (name == "opaque")
 
 
+def test_an_alpha_channel_that_nobody_used_is_ignored_and_one_that_hides_a_slice_is_not(tmp_path: Path) -> None:
+    def write(*alphas: int) -> list[Path]:
+        for number, alpha in enumerate(alphas):
+            Image.merge("LA", [Image.fromarray(GREY), Image.new("L", GREY.shape[::-1], alpha)]).save(
+                tmp_path / f"{number}.png"
+            )
+        return sorted(tmp_path.glob("*.png"))
+
+    assert np.array_equal(read_slices(write(0, 0)).voxels, np.stack([GREY.T] * 2, -1))
+    volume = read_slices(write(255, 0))
+    assert np.array_equal(volume.voxels, np.stack([GREY.T, GREY.T * 0], -1))
+    assert volume.notes == ("transparent pixels count as black",)
+    # In a mask nothing is marked where nothing is shown.
+    assert not read_slices(write(0, 0), mask=True).voxels.any()
+    half = read_slices(write(255, 128)).voxels
+    assert np.array_equal(half[..., 1], np.rint(GREY.T * (128 / 255)))
+
+
+def test_colours_that_were_multiplied_by_alpha_stay(tmp_path: Path) -> None:
+    alpha = np.where(GREY > 200, 0, 128).astype(np.uint8)
+    options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["assocalpha"]}
+    tifffile.imwrite(tmp_path / "a.tif", np.dstack([GREY, alpha]), **options)
+    assert np.array_equal(read_slices([tmp_path / "a.tif"]).voxels[..., 0], np.where(alpha, GREY, 0).T)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_bmp_is_read(mode: str, tmp_path: Path) -> None:
+    Image.fromarray(GREY).convert(mode).save(tmp_path / "a.bmp")
+    voxels = read_slices([tmp_path / "a.bmp"]).voxels
+    assert np.array_equal(voxels if mode != "RGB" else voxels[..., 0], GREY.T[..., np.newaxis])
+
+
+def test_colours_for_print_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    Image.fromarray(GREY).convert("CMYK").save(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="its colours are CMYK; export it as grey values, or as RGB"):
+        read_slices([tmp_path / "a.jpg"])
+
+
 @pytest.mark.parametrize("ending", ["png", "tif"])
 def test_a_palette_of_greys_is_grey_and_one_of_colours_is_no_image(ending: str, tmp_path: Path) -> None:
     picture = Image.fromarray(GREY // 64, "P")

@@ -267,7 +267,9 @@ def test_other_objects_beside_the_images_are_left_out(
     shutil.rmtree(tmp_path / "masks")
     for file in (tmp_path / "in").glob("IM*"):
         file.unlink()
-    with pytest.raises(InputError, match=r"holds no study \(1 left out, because they are not MR images \(RT Dose Storage\)\)"):
+    with pytest.raises(
+        InputError, match=r"holds no study \(1 left out, because they are not MR images \(RT Dose Storage\)\)"
+    ):
         find_studies([tmp_path / "in"])
 
 

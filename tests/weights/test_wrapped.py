@@ -30,6 +30,9 @@ WRAPPED: dict[str, tuple[Any, str | None]] = {
     "both": ({"model": begin("_orig_mod.module."), "seen": ["images:1"]}, "'_orig_mod.' and 'module.'"),
     "an average": ({**begin("module."), "n_averaged": torch.tensor(3)}, "'module.'"),
     "with its optimizer": ({"state_dict": begin("module."), "epoch": 3}, "'state_dict' and 'module.'"),
+    "of a training module": ({"state_dict": begin("model."), "epoch": 3}, "'state_dict' and 'model.'"),
+    "of nnU-Net's trainer": ({"network_weights": begin("module."), "epoch": 3}, "'network_weights' and 'module.'"),
+    "twice": ({"model": {"state_dict": bright_state()}}, "'state_dict'"),
     "as torch's guide": ({"model_state_dict": bright_state(), "loss": 0.1}, "'model_state_dict'"),
 }
 
@@ -64,3 +67,11 @@ def test_predict_takes_wrapped_weights_and_its_record_says_so(
     assert main(["export", str(tmp_path / "w.pt"), *words]) == 0
     assert torch.load(other, weights_only=True)["model"].keys() == bright_state().keys()
     assert json.loads((tmp_path / "masks" / "run.json").read_text()) == record
+
+
+def test_names_that_begin_with_model_by_themselves_are_kept(tmp_path: Path) -> None:
+    state = {"model.0.conv.weight": torch.zeros(1), "model.1.submodule.bias": torch.zeros(1)}
+    torch.save({"state_dict": {f"model.{name}": value for name, value in state.items()}}, tmp_path / "w.pt")
+    assert read_weights(str(tmp_path / "w.pt"))["model"].keys() == state.keys()
+    torch.save(state, tmp_path / "w.pt")
+    assert read_weights(str(tmp_path / "w.pt"))["model"].keys() == state.keys()

@@ -66,7 +66,7 @@ def _read_part(datalist: Path, name: str) -> list[dict[str, Any]]:
     MONAI's ``load_decathlon_datalist`` does not read a file that begins with the mark of its encoding, as Windows
     writes it, and makes a path of every text that is a file's name.
     """
-    content = json.loads(datalist.read_text(encoding="utf-8-sig"))
+    content = json.loads(datalist.read_bytes())
     if name not in content:
         raise ValueError(f"it has no part {name!r}")
     folder = datalist.parent

@@ -46,7 +46,7 @@ def list_weights(
     """
     now = {each["sha256"] for each in weights}
     try:
-        recorded = {each["sha256"]: each for each in json.loads((folder / RECORD).read_text("utf-8-sig"))["checkpoint"]}
+        recorded = {each["sha256"]: each for each in json.loads((folder / RECORD).read_bytes())["checkpoint"]}
     except (OSError, ValueError, KeyError, TypeError):
         recorded = {None: {"file": None, "sha256": None, "seen": None}}
     earlier = list(recorded if any(folder.glob("*.nii.gz")) else ()) if used is None else sorted(used)

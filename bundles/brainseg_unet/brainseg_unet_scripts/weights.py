@@ -17,9 +17,11 @@ _REMEDY = (
 )
 
 
-# Keys under which other programs save weights, what wrappers put before each name, and the count of an average.
-_HOLDERS = ("state_dict", "model_state_dict")
+# Keys under which other programs save weights, what wrappers put before each name (a training module the second ones,
+# before the name of a part; MONAI's UNet has numbers there itself), and the count of an average.
+_HOLDERS = ("model", "state_dict", "model_state_dict", "network_weights", "network", "net", "weights")
 _PREFIXES = ("module.", "_orig_mod.")
+_MODULES = ("model.", "net.", "network.")
 _COUNT = "n_averaged"
 
 
@@ -51,8 +53,8 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a file holds with its weights under ``model``, by the names that the bare network gives them.
 
     Trainings of other programs wrap a network before they save it: for several GPUs (``module.``), compiled
-    (``_orig_mod.``), as a running average (``module.`` and ``n_averaged``), or with the optimizer beside it
-    (``state_dict`` or ``model_state_dict``).
+    (``_orig_mod.``), as a running average (``module.`` and ``n_averaged``), within a training module (``model.``), or
+    with the optimizer beside it (``state_dict`` or ``model_state_dict``).
 
     Args:
         content: ``{"model": state dict, ...}``, a bare state dict, or one wrapped so.
@@ -60,19 +62,25 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         the same with ``model``, and with ``wrapped`` if the weights were wrapped: in what.
     """
-    key = next((key for key in ("model", *_HOLDERS) if isinstance(content.get(key), Mapping)), None)
-    weights = dict(content if key is None else content[key])
-    found = [f"{key!r}"] if key in _HOLDERS else []
-    while prefix := next((each for each in _PREFIXES if _all_begin(weights, each)), None):
+    weights, kept, found = content, {}, []
+    while key := next((each for each in _HOLDERS if isinstance(weights.get(each), Mapping)), None):
+        if weights is content and key == "model":
+            kept = {name: value for name, value in content.items() if name != key}
+        else:
+            found.append(f"{key!r}")
+        weights = weights[key]
+    weights = dict(weights)
+    while prefix := next((each for each in (*_PREFIXES, *_MODULES) if _all_begin(weights, each)), None):
         weights = {name.removeprefix(prefix): value for name, value in weights.items() if name != _COUNT}
         found.append(f"{prefix!r}")
-    kept = {name: value for name, value in content.items() if key == "model" and name != key}
     return {**kept, "model": weights, **({"wrapped": " and ".join(found)} if found else {})}
 
 
 def _all_begin(weights: Mapping[str, Any], prefix: str) -> bool:
     names = [name for name in weights if name != _COUNT]
-    return bool(names) and all(name.startswith(prefix) for name in names)
+    if not names or not all(name.startswith(prefix) for name in names):
+        return False
+    return prefix in _PREFIXES or not any(name[len(prefix) :][:1].isdigit() for name in names)
 
 
 class WeightsLoader:
