@@ -28,6 +28,7 @@ _THREADS = 2
 # MONAI takes any string of a datalist for a path if a file or folder beside the datalist has that name.
 _RESERVED = {"imagestr", "imagests", "labelstr", "labelsts", "dataset.json", "datalist.json"}
 _SPACINGS, _EXTENT = (0.02, 50.0), 2000.0  # in mm, from a microscope to a whole body
+_FILLED = "NaN or infinite voxels outside the head were taken as background"
 _OTHER_GRID = "all files of a case must share one grid: resample them"
 
 
@@ -144,17 +145,15 @@ def read_images(case: Case) -> dict[str, Volume]:
 
 
 def _check_voxels(file: Path, volume: Volume) -> Volume:
-    """Return a volume that is finite, with background where NaN lies outside the head."""
+    """Return a volume that is finite, with background where NaN or infinite values lie outside the head."""
     finite = volume
-    if volume.voxels.dtype.kind == "f" and np.isnan(volume.voxels).any():
-        filled = fill_outside(volume.voxels) if not np.isinf(volume.voxels).any() else None
+    if not np.isfinite(volume.voxels).all():
+        filled = fill_outside(volume.voxels)
         if filled is None:
-            raise InputError(file, "has voxels that are NaN or infinite", "repair it or leave it out (--skip-bad)")
-        finite = replace(volume, voxels=filled, notes=(*volume.notes, "NaN outside the head was taken as background"))
-    if not np.isfinite(finite.voxels).all():
-        raise InputError(file, "has voxels that are NaN or infinite", "repair it or leave it out (--skip-bad)")
+            raise InputError(file, "has NaN or infinite voxels inside the head", "repair it, or leave it out")
+        finite = replace(volume, voxels=filled, notes=(*volume.notes, _FILLED))
     if np.abs(finite.voxels).max() > np.finfo(np.float32).max:
-        raise InputError(file, "has voxels too large for float32", "scale it or leave it out (--skip-bad)")
+        raise InputError(file, "has voxels too large for float32", "scale it, or leave it out")
     return finite
 
 
@@ -190,7 +189,8 @@ def _take(case: Case, sequence: str, volume: Volume) -> Volume:
     count = max(case.channels.values()) + 1
     channels = volume.voxels.shape[3] if volume.voxels.ndim == 4 else 1
     if channels != count:
-        raise InputError(file, f"holds {channels} channels where {count} were expected", "leave it out (--skip-bad)")
+        remedy = "name as many with --channels, or leave it out"
+        raise InputError(file, f"holds {channels} channels where {count} were expected", remedy)
     return replace(volume, voxels=volume.voxels[..., case.channels[sequence]])
 
 

@@ -152,7 +152,8 @@ def _check_pages(file: tifffile.TiffFile, pages: Sequence[Any]) -> None:
     _check_size((len(pages), *pages[0].shape))
     axes = [(axis, count) for each in file.series for axis, count in zip(each.axes, each.shape, strict=True)]
     if several := [axis for axis, count in axes if axis in "CT" and count > 1]:
-        raise ValueError(f"its pages are several {_AXES[several[0]]}, not the slices of one volume")
+        what = f"its pages are several {_AXES[several[0]]}, not the slices of one volume"
+        raise InputError(file.filehandle.path, what, "save them as slices (in ImageJ: Image, Properties)")
     if sum(math.prod(each.shape) for each in file.series) != len(pages) * math.prod(pages[0].shape):
         raise ValueError("its pages are not the slices of one volume")
 

@@ -100,7 +100,7 @@ def test_nan_outside_the_head_is_background_and_said(caplog: pytest.LogCaptureFi
     assert torch.equal(filled[0], head)
     assert torch.equal(filled[1], head.masked_fill(hidden, min(0, head[~hidden].min().item())))
     assert isinstance(filled, MetaTensor) and torch.equal(filled.affine, volume.affine)
-    assert "scans/a.nii: NaN outside the head was taken as background" in caplog.text
+    assert "scans/a.nii: NaN or infinite voxels outside the head are taken as background" in caplog.text
 
 
 def test_grey_is_the_weighted_sum_of_three_sequences_and_a_single_one_itself() -> None:

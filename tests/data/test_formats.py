@@ -174,7 +174,7 @@ def test_nan_outside_the_head_is_background_and_said(lowest: float, tmp_path: Pa
     volume = read_flair(save(tmp_path / "x.nii.gz", head))
     assert (volume.voxels[air] == min(0, np.nanmin(head))).all()
     np.testing.assert_array_equal(volume.voxels[~air], head[~air])
-    assert volume.notes == ("NaN outside the head was taken as background",)
+    assert volume.notes == ("NaN or infinite voxels outside the head were taken as background",)
 
 
 @pytest.mark.parametrize(

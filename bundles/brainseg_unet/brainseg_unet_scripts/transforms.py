@@ -48,22 +48,21 @@ class TensorTransformd(MapTransform):
 
 
 class FillOutsided(TensorTransformd):
-    """Take NaN outside the head as background, with a warning in the log.
+    """Take NaN and infinite voxels outside the head as background, with a warning in the log.
 
     Raises:
-        BundleError: other voxels are NaN or infinite; the mask would be empty, like that of a healthy brain;
-            names the file.
+        BundleError: others are inside it; the mask would be empty, like that of a healthy brain; names the file.
     """
 
     def change(self, volume: torch.Tensor) -> torch.Tensor:
         """Return the volume with finite voxels."""
         if bool(volume.isfinite().all()):
             return volume
-        channels = () if bool(volume.isinf().any()) else map(fill_outside, volume.numpy(force=True))
-        filled = [channel for channel in channels if channel is not None]
+        filled = [channel for channel in map(fill_outside, volume.numpy(force=True)) if channel is not None]
         if len(filled) < len(volume):
-            raise BundleError(_name_file(volume), "holds NaN or infinite voxels", "repair it, or remove the case")
-        logger.warning("%s: NaN outside the head was taken as background", _name_file(volume))
+            what = "holds NaN or infinite voxels inside the head"
+            raise BundleError(_name_file(volume), what, "repair it, or remove the case")
+        logger.warning("%s: NaN or infinite voxels outside the head are taken as background", _name_file(volume))
         return convert_to_dst_type(np.stack(filled), volume)[0]
 
 
