@@ -46,20 +46,28 @@ def fill_outside(voxels: np.ndarray) -> np.ndarray | None:
 
     Returns:
         the same shape; None if such values are inside the head: surrounded by others, so that no way leads to a side of
-        the volume; or between tissue of the slices below and above in more places than a ragged edge has.
+        the slices; or between tissue of the slices below and above in more places than a ragged edge has. Masks have
+        holes that are open to the top or the bottom: those that end in the outer quarters of the slices are outside.
     """
     missing = ~np.isfinite(voxels)
     if missing.all() or not missing.any():
         return None if missing.all() else voxels
     filled = np.where(missing, min(0, voxels[~missing].min()), voxels)
-    parts, count = ndimage.label(missing, _AROUND)
-    ends = [np.moveaxis(parts, axis, 0)[[0, -1]].ravel() for axis in range(3)]
-    outside = np.unique(np.concatenate(ends))
     tissue = find_head(filled)[0] & ~missing
     areas = tissue.sum(axis=(0, 1))
     between = (missing[..., 1:-1] & tissue[..., :-2] & tissue[..., 2:]).sum(axis=(0, 1))
     lost = between.max(initial=0) > _RAGGED * areas.max()
-    return None if lost or _is_slice_lost(missing, areas) or np.count_nonzero(outside) < count else filled
+    return None if lost or _is_slice_lost(missing, areas) or _is_enclosed(missing) else filled
+
+
+def _is_enclosed(missing: np.ndarray) -> bool:
+    """Is a part surrounded, so that no way leads out?"""
+    parts, count = ndimage.label(missing, _AROUND)
+    sides = np.union1d(parts[[0, -1]], parts[:, [0, -1]])
+    quarter = missing.shape[2] // 4
+    deep = parts[..., quarter : missing.shape[2] - quarter]
+    open_ends = np.setdiff1d(parts[..., [0, -1]], deep)
+    return bool(np.setdiff1d(np.arange(1, count + 1), np.union1d(sides, open_ends)).size)
 
 
 def _is_slice_lost(missing: np.ndarray, areas: np.ndarray) -> bool:
