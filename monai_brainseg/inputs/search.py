@@ -120,7 +120,7 @@ def join_sequences(
     if len(images) == 1:
         return replace(case, told="--flair")
     notes = tuple(f"{role}: {note}" for role in images for note in cases[role].notes)
-    told = " and ".join(", ".join(f"--{role}" for role in cases).rsplit(", ", 1))
+    told = " and ".join(", ".join(f"--{role}" for role in images).rsplit(", ", 1))
     return replace(case, images=images, channels={}, notes=notes, told=told)
 
 

@@ -95,11 +95,22 @@ def test_equal_copies_count_once_and_different_files_of_one_name_are_refused(tmp
 
 def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path) -> None:
     assert find(tmp_path) == find(tmp_path / "nowhere") == []
-    with pytest.raises(BundleError, match="nowhere: no such folder; name one with --dataset_dir"):
+    with pytest.raises(BundleError, match="nowhere: no such folder; name a folder with --dataset_dir"):
         check_cases([], str(tmp_path / "nowhere"))
     with pytest.raises(BundleError, match="holds no .nii or .nii.gz file and no datalist.json"):
         check_cases([], str(tmp_path))
+    touch(tmp_path, "a.nrrd")
+    with pytest.raises(BundleError, match=r"\(but a.nrrd\); `brainseg predict` reads other formats"):
+        check_cases([], str(tmp_path))
+    with pytest.raises(BundleError, match="a.nrrd: is a file; name a folder with --dataset_dir"):
+        check_cases([], str(tmp_path / "a.nrrd"))
     check_cases([{"image": ["a.nii"]}], "nowhere")
+
+
+def test_images_that_are_not_read_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "a.nii", "b.mha", "c.dcm", "notes.txt")
+    check_cases(find_cases(str(tmp_path), ""), str(tmp_path))
+    assert "2 files are no NIfTI and are not segmented (b.mha, c.dcm)" in caplog.text
 
 
 def test_items_of_a_datalist_are_chosen_by_part_fold_and_sequences(prepared_phantoms: Path) -> None:

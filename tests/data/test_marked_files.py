@@ -60,3 +60,9 @@ def test_a_parse_error_is_said_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(b"\xff\xfe{\x00")
     with pytest.raises(InputError, match=r"x\.json: is not valid JSON"):
         read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_json_is_read_in_every_encoding_of_its_standard(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes('{"name": "é"}'.encode(encoding))
+    assert read_json(tmp_path / "x.json") == {"name": "é"}

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import itk
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import JPEGLSLossless, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import HTJ2K, HTJ2KLossless, JPEGExtended12Bit, JPEGLSLossless, RLELossless
 from support.dicom_files import DEPTH, SPACING, change, describe_frame, draw_flair, write_enhanced, write_series
 
+from monai_brainseg.dicom.series import list_series
 from monai_brainseg.dicom.volumes import order_frames, read_series
 from monai_brainseg.errors import InputError
 
@@ -104,6 +107,23 @@ def test_compressed_pixels_are_those_that_were_compressed(syntax: Any, signed: b
         else:
             _compress_with_itk(np.ascontiguousarray(voxels[..., z].T), file, syntax.split()[1])
     np.testing.assert_array_equal(read_series(files).voxels, voxels)
+
+
+@pytest.mark.parametrize("syntax", [HTJ2KLossless, HTJ2K, JPEGExtended12Bit])
+def test_rarer_compressions_are_read_and_what_loses_detail_is_said(syntax: Any, tmp_path: Path) -> None:
+    voxels = (FLAIR / FLAIR.max() * 4000).astype(np.uint16)
+    lossy = syntax is JPEGExtended12Bit
+    for z, file in enumerate(write_series(tmp_path, voxels, BitsStored=12, HighBit=11)):
+        dataset, pixels = pydicom.dcmread(file), np.ascontiguousarray(voxels[..., z].T)
+        encode = imagecodecs.jpeg_encode if lossy else imagecodecs.htj2k_encode
+        data = encode(pixels, **({"level": 98, "bitspersample": 12} if lossy else {"reversible": True}))
+        dataset.PixelData = encapsulate([data])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.save_as(file)
+    (series,) = list_series(sorted(tmp_path.glob("*.dcm"))).series
+    np.testing.assert_allclose(read_series(series.files).voxels, voxels, atol=120 if lossy else 0)
+    assert series.notes == (("lossy compression has lost detail; use the original images if you have them",) * lossy)
 
 
 def _compress_with_itk(pixels: np.ndarray, file: Path, kind: str) -> None:
@@ -200,3 +220,11 @@ def test_a_file_without_the_mark_and_without_its_syntax_is_read(tmp_path: Path) 
         dataset.save_as(file, implicit_vr=True, little_endian=True, enforce_file_format=False)
         assert file.read_bytes()[:2] == b"\x08\x00"
     np.testing.assert_array_equal(read_series(files).voxels, FLAIR)
+
+
+def test_slices_without_positions_and_without_numbers_are_refused(tmp_path: Path) -> None:
+    nowhere: dict[str, Any] = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
+    for number in (None, 1):
+        files = write_series(tmp_path / str(number), InstanceNumber=number, **nowhere)
+        with pytest.raises(InputError, match="has no position, and no other number than IM000000.dcm"):
+            read_series(files)

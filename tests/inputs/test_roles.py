@@ -85,6 +85,18 @@ def test_a_folder_may_say_the_sequence(tmp_path: Path) -> None:
     assert not found.bad
 
 
+def test_folders_of_one_file_each_are_one_study_if_the_heads_match(
+    predict: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, seed in (("one", 0), ("two", 5)):
+        save(tmp_path / "in" / place / "FLAIR" / "a.nii.gz")
+        save(tmp_path / "in" / place / "T1" / "b.nii.gz", "T1", seed=seed)
+    record = predict(tmp_path / "in", code=1)
+    (case,) = record["cases"]
+    assert (case["case"], [role["sequence"] for role in case["roles"]]) == ("one", ["pre", "flair"])
+    assert "does not show the head of b.nii.gz" in record["failed"][0]["error"]
+
+
 def test_numbers_of_people_behind_the_sequence_tell_them_apart(tmp_path: Path) -> None:
     for number in range(3):
         save(tmp_path / f"flair_000{number}.nii.gz", seed=number)

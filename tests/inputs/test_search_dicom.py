@@ -25,7 +25,7 @@ from support.fixed_bundles import read_mask
 
 from monai_brainseg.dicom.volumes import read_series
 from monai_brainseg.errors import InputError
-from monai_brainseg.inputs.search import find_studies
+from monai_brainseg.inputs.search import find_studies, join_sequences
 
 FLAIR = draw_flair()
 T1: dict[str, Any] = {"series": "t1", "SeriesNumber": 3, "SeriesDescription": "AX T1"}
@@ -296,3 +296,20 @@ def test_a_description_that_names_the_person_reaches_nothing(
     assert "AX T2" in said
     for secret in ("zyxwvut", "19010203", "pid778899", make_uid("x"), make_uid("study")):
         assert secret not in said.lower()
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_the_reason(tmp_path: Path) -> None:
+    file = write_enhanced(tmp_path / "in" / "x.dcm")
+    change(file, NumberOfFrames=30)
+    found = find_studies([tmp_path / "in"])
+    expected = "holds no DICOM image that can be read (x.dcm says 30 frames, but describes 8); export it again"
+    assert str(found.bad["in"]) == f"{tmp_path / 'in'}: {expected}"
+
+
+def test_what_was_noticed_of_each_sequence_that_is_named_is_kept(tmp_path: Path) -> None:
+    write_series(tmp_path / "flair")
+    write_series(tmp_path / "t1", **T1)
+    shutil.copytree(tmp_path / "t1", tmp_path / "t1" / "copy")
+    case = join_sequences(tmp_path / "flair", pre=tmp_path / "t1")
+    assert case.notes == ("pre: 8 images are there twice with equal pixels and counted once (IM000000.dcm)",)
+    assert (case.doubts, case.told) == ((), "--pre and --flair")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,11 @@ from typing import Any
 from brainseg_unet_scripts.errors import BundleError
 from brainseg_unet_scripts.file_groups import NUMBERED, are_copies, are_people, check_heads, count_sequences, is_study
 
+logger = logging.getLogger(__name__)
+
 _ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+# Images that MONAI alone would need other readers for.
+_OTHER = re.compile(r"\.(nrrd|nhdr|mh[ad]|mg[zh]|hdr|dcm|ima|tiff?|png|jpe?g)$", re.IGNORECASE)
 
 
 def name_case(meta: Mapping[str, Any]) -> str:
@@ -140,12 +145,22 @@ def _check_copy(first: Path, file: Path) -> None:
 
 
 def check_cases(cases: Sequence[Any], dataset_dir: str) -> None:
-    """Refuse to segment nothing.
+    """Refuse to segment nothing, and warn of images that are left out.
 
     Raises:
         BundleError: there is no such folder, or no case in it.
     """
-    if not cases and not Path(dataset_dir).is_dir():
-        raise BundleError(dataset_dir, "no such folder", "name one with --dataset_dir")
+    folder = Path(dataset_dir)
+    if not cases and not folder.is_dir():
+        what = "is a file" if folder.is_file() else "no such folder"
+        raise BundleError(dataset_dir, what, "name a folder with --dataset_dir")
     if not cases:
-        raise BundleError(dataset_dir, "holds no .nii or .nii.gz file and no datalist.json with cases")
+        files = [file for file in sorted(folder.rglob("[!.]*")) if file.is_file()]
+        remedy = "`brainseg predict` reads other formats, and folders within folders" if files else "check the path"
+        some = f" (but {files[0].relative_to(folder)})" if files else ""
+        what = f"holds no .nii or .nii.gz file and no datalist.json with cases{some}"
+        raise BundleError(dataset_dir, what, remedy)
+    unused = [file.name for file in sorted(folder.glob("[!.]*")) if _OTHER.search(file.name)]
+    if unused:
+        listed = f"{', '.join(unused[:3])}{', ...' * (len(unused) > 3)}"
+        logger.warning("%s: %d files are no NIfTI and are not segmented (%s)", dataset_dir, len(unused), listed)
