@@ -39,7 +39,7 @@ from tqdm import tqdm
 from monai_brainseg.data.case_voxels import find_own
 from monai_brainseg.data.naming import SEQUENCES as NAMES
 from monai_brainseg.data.splits import Item, select_items
-from monai_brainseg.data.volumes import Volume, read_nifti
+from monai_brainseg.images.volumes import Volume, read_nifti
 from monai_brainseg.prediction.calibration import FLAGGED, describe, gather
 from monai_brainseg.prediction.confidence import measure_confidence
 from monai_brainseg.prediction.doubts import look_at_images

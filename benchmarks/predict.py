@@ -47,7 +47,7 @@ def measure(files: dict[str, Path], arguments: argparse.Namespace, tta: bool) ->
     started = time.perf_counter()
     import torch
 
-    from monai_brainseg.prediction.inputs import join_sequences
+    from monai_brainseg.inputs.search import join_sequences
     from monai_brainseg.prediction.options import Options, load_model
     from monai_brainseg.prediction.studies import segment_case
     from monai_brainseg.runs.processors import read_peak_memory

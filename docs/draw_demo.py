@@ -13,7 +13,7 @@ import numpy as np
 from skimage.segmentation import find_boundaries
 
 from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.data.volumes import read_nifti, write_slices
+from monai_brainseg.images.volumes import read_nifti, write_slices
 
 ZOOM = 2
 COLUMNS = 6

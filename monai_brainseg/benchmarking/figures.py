@@ -45,7 +45,7 @@ class Scores:
 
 def read_scores(key: tuple[int, int], folder: Path) -> Scores:
     """Read ``metrics.csv`` of an evaluation."""
-    with (folder / "metrics.csv").open(newline="") as file:
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8-sig") as file:
         return Scores(key, {row["patient"]: row for row in csv.DictReader(file)})
 
 

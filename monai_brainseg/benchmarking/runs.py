@@ -181,7 +181,12 @@ def make_command(run_id: str, bundle: Path, files: Sequence[str], options: Mappi
     """Return the words of a ``python -m monai.bundle run``."""
     given = {"config_file": list(files), "bundle_root": bundle, **options}
     start = [sys.executable, "-m", "monai.bundle", "run", run_id]
-    return start + [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    return start + [word for name, value in given.items() for word in (f"--{name}", _write_value(value))]
+
+
+def _write_value(value: Any) -> str:
+    """Return a value as a word; of a path the whole, which MONAI takes neither for a number nor for code."""
+    return str(value.absolute()) if isinstance(value, Path) else str(value)
 
 
 def run_logged(

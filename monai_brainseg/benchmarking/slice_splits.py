@@ -19,9 +19,9 @@ import nibabel as nib
 import numpy as np
 
 from monai_brainseg.data.case_voxels import do_each
-from monai_brainseg.data.display_axes import find_turn
 from monai_brainseg.data.splits import Datalist, Item, write_datalist
-from monai_brainseg.data.volumes import Volume, hash_images, read_nifti, write_nifti
+from monai_brainseg.images.display_axes import find_turn
+from monai_brainseg.images.volumes import Volume, hash_images, read_nifti, write_nifti
 
 # Folds of the derived folder.
 LEFT_FOLD, TRAIN_FOLD = 0, 1

@@ -12,7 +12,7 @@ from monai_brainseg.benchmarking.figures import Scores, average, compare, pair_n
 from monai_brainseg.benchmarking.plan import Plan, list_runs
 from monai_brainseg.benchmarking.runs import LEFT_OUT, SAME_SLICES, TEST, Run
 from monai_brainseg.benchmarking.slice_splits import SIDES
-from monai_brainseg.files import write_whole
+from monai_brainseg.files import name_folder, write_whole
 from monai_brainseg.reporting.pages import Table, render_page
 from monai_brainseg.runs.recipes import count_parameters
 
@@ -163,7 +163,7 @@ def _describe_run(run: Run, why: str | None) -> Row:
 
 def _list_facts(plan: Plan) -> dict[str, str]:
     there = {item["fold"] for item in plan.datalist["training"]}
-    data = f"{plan.dataset_dir.resolve().name}: {len(plan.datalist['training'])} patients in {len(there)} folds"
+    data = f"{name_folder(plan.dataset_dir)}: {len(plan.datalist['training'])} patients in {len(there)} folds"
     test = f"{len(plan.datalist['test'])} test patients, " + ("scored" if plan.final else "not touched (no --final)")
     asked = f"folds {_join(plan.folds)}; seeds {_join(plan.seeds)}" + (f"; {plan.epochs} epochs" if plan.epochs else "")
     words = dict(_WORDS)

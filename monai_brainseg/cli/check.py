@@ -37,6 +37,7 @@ def _check(arguments: argparse.Namespace) -> None:
         arguments.output,
         layout=arguments.layout,
         naming=arguments.naming,
+        channels=arguments.channels,
         tumor_labels=read_labels(arguments.tumor_labels),
     )
     if survey.bad:

@@ -24,6 +24,7 @@ from monai_brainseg.cli.phantom import add_phantom
 from monai_brainseg.cli.predict import add_predict
 from monai_brainseg.cli.prepare import add_prepare
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import make_printable
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; an expected failure is one line on stderr and exit code 1."""
+    make_printable()
     arguments = build_parser().parse_args(argv)
     try:
         arguments.call(arguments)

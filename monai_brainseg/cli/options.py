@@ -25,6 +25,16 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_channels(parser: argparse.ArgumentParser) -> None:
+    """Add ``--channels``."""
+    parser.add_argument(
+        "--channels",
+        metavar="NAMES",
+        help="what the channels of files with several sequences are, in order, such as flair,t1,t1ce,t2; - is one that "
+        "is not used",
+    )
+
+
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Add the options for which data set is read, and how."""
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the unpacked data set")
@@ -43,6 +53,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         "its first * names the case; in a pattern without a * the folder does. More examples: flair=FLAIR.nii.gz, "
         "flair=images/*.nii.gz, label=masks/*.nii.gz",
     )
+    add_channels(parser)
     parser.add_argument(
         "--tumor-labels", default="", metavar="N,N", help="label values that are tumour (default: all above 0)"
     )

@@ -6,18 +6,21 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_brainseg.cli.options import add_bundle, add_recipe
-from monai_brainseg.prediction.inputs import PARTS
+from monai_brainseg.cli.options import add_bundle, add_channels, add_recipe
+from monai_brainseg.inputs.search import PARTS
 
 _PREDICT = """\
 Segment the tumour in studies. An INPUT is one of these, or a folder of many of them:
-- slices (.tif, .png), files or a folder: grey FLAIR, or pre-contrast, FLAIR and post-contrast as the three colours
-- NIfTI: FLAIR in one file, the three sequences along a fourth axis of one file, or one file for each sequence
+- slices (.tif, .png, .jpg, .bmp), files or a folder: grey FLAIR, or pre-contrast, FLAIR and post-contrast as the three
+  colours; or a tif whose pages are the slices
+- NIfTI (NRRD, MetaImage, MGZ and Analyze too): FLAIR in one file, the three sequences along a fourth axis of one file
+  (other orders: --channels), or one file for each sequence
+- a BIDS data set, without its derivatives
 - a folder of DICOM series
 - a folder that `brainseg prepare` wrote
 FLAIR alone is enough: it then replaces the missing sequences.
 
-Each mask has the format and the grid of its input: DIR/CASE/<slice>_mask.tif (0 and 255) or DIR/CASE.nii.gz (0 and 1);
+Each mask has the grid of its input: DIR/CASE/<slice>_mask.tif (0 and 255) or DIR/CASE.nii.gz (0 and 1);
 for DICOM also DIR/CASE.dcm, a DICOM SEG. DIR/CASE_preview.png is a picture of it. DIR/run.json holds volumes, weights
 and warnings. Run the same command again, and it segments only what is missing. A study that fails is listed, and the
 command ends with exit code 1. For research only, not a medical device."""
@@ -30,6 +33,7 @@ examples:
   brainseg predict --flair F.nii.gz --pre T1.nii.gz --post T1c.nii.gz --output masks
   brainseg predict studies/ --naming 'flair=*_FLAIR.nii.gz,post=*_T1Gd.nii.gz' --output masks
   brainseg predict dicom/ --series 401 --output masks
+  brainseg predict bids/ --bids --output bids/derivatives/brainseg
   torchrun --standalone --nproc_per_node=4 -m monai_brainseg predict studies/ --output masks"""
 
 
@@ -59,8 +63,10 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--series",
         metavar="NUMBER",
-        help="DICOM series to segment: its number, its UID or a part of its description (default: FLAIR)",
+        help="DICOM series to segment: its number, a part of its description, or what a message lists (default: FLAIR "
+        "that is not T1-weighted)",
     )
+    add_channels(parser)
     add_bundle(parser)
     add_recipe(parser)
     parser.add_argument(
@@ -95,6 +101,12 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--keep-scale",
         action="store_true",
         help="do not scale the head to the size in the training data; this matters only if the spacing is unknown",
+    )
+    parser.add_argument(
+        "--bids",
+        action="store_true",
+        help="write masks as derivatives of a BIDS data set: "
+        "DIR/sub-01/anat/sub-01_space-orig_label-tumor_mask.nii.gz, with dataset_description.json",
     )
     parser.add_argument(
         "--device", metavar="NAME", help="device, such as cpu, cuda or cuda:1 (default: a GPU if there is one)"

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from brainseg_unet_scripts.heads import fill_outside
 from tqdm import tqdm
 
-from monai_brainseg.data.cases import Case, find_form
-from monai_brainseg.data.dicom import read_series
+from monai_brainseg.data.cases import Case
+from monai_brainseg.data.formats import find_form, read_files, squeeze
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.volumes import Volume, hash_images, read_nifti, read_slices, stack_slices
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.labels import find_tumor, flatten_colours
+from monai_brainseg.images.volumes import SHIFT, Volume, hash_images, measure_shift
 
 _Work = TypeVar("_Work")
 _Result = TypeVar("_Result")
@@ -26,6 +28,7 @@ _THREADS = 2
 # MONAI takes any string of a datalist for a path if a file or folder beside the datalist has that name.
 _RESERVED = {"imagestr", "imagests", "labelstr", "labelsts", "dataset.json", "datalist.json"}
 _SPACINGS, _EXTENT = (0.02, 50.0), 2000.0  # in mm, from a microscope to a whole body
+_FILLED = "NaN or infinite voxels outside the head were taken as background"
 _OTHER_GRID = "all files of a case must share one grid: resample them"
 
 
@@ -40,6 +43,7 @@ class Study:
         spacing_known: whether its files are in millimetres.
         tumor_voxels: size of its tumour in voxels.
         tumor_size: in cubic millimetres where the spacing is known, else in voxels.
+        notes: what was not as it should be in its files, or was changed in reading.
     """
 
     case: Case
@@ -48,6 +52,7 @@ class Study:
     spacing_known: bool
     tumor_voxels: int
     tumor_size: float
+    notes: tuple[str, ...] = ()
 
 
 def examine_each(
@@ -65,6 +70,8 @@ def examine_each(
             return examine(case)
         except InputError as error:
             return error
+        except OSError as error:  # no permission
+            return InputError(error.filename, f"cannot be read ({error.strerror})", "change its permissions")
 
     with closing(do_each(attempt, cases, "reading")) as results:
         yield from zip(cases, results, strict=True)
@@ -95,7 +102,19 @@ def describe_case(case: Case, images: Mapping[str, Volume], label: Volume) -> St
     own = find_own(images)
     tumor = int(label.voxels.sum(dtype=np.int64))
     digest = hash_images(list(own.values()))
-    return Study(case, tuple(own), digest, flair.spacing_known, tumor, tumor * flair.voxel_size)
+    notes = [*case.doubts, *case.notes, *collect_notes({**own, "the mask": label})]
+    if tumor > label.voxels.size / 2:
+        notes.append("more than half of the image is tumour: is the mask inverted?")
+    return Study(case, tuple(own), digest, flair.spacing_known, tumor, tumor * flair.voxel_size, tuple(notes))
+
+
+def collect_notes(volumes: Mapping[str, Volume]) -> tuple[str, ...]:
+    """Return the notes of volumes as sentences; one that several share names them all."""
+    told: dict[str, list[str]] = {}
+    for name, volume in volumes.items():
+        for note in volume.notes:
+            told.setdefault(note, []).append(name)
+    return tuple(f"{', '.join(names)}: {note}" for note, names in told.items())
 
 
 def find_own(images: Mapping[str, Volume]) -> dict[str, Volume]:
@@ -113,21 +132,29 @@ def read_images(case: Case) -> dict[str, Volume]:
     read: dict[tuple[Path, ...], Volume] = {}
     for files in case.images.values():
         if files not in read:
-            read[files] = _read_files(files)
+            read[files] = read_files(files)
     flair = read[case.images["flair"]]
     if case.form == "slices" and flair.voxels.ndim == 3 and case.channels:
         images = {"flair": flair}
     else:
         images = {s: _take(case, s, read[case.images[s]]) for s in SEQUENCES if s in case.images}
     for sequence, volume in images.items():
-        file = case.images[sequence][0]
-        _check_grid(file, volume, images["flair"], case.images["flair"][0])
-        _check_spacing(file, volume)
-        if not np.isfinite(volume.voxels).all():
-            raise InputError(file, "has voxels that are NaN or infinite", "repair it or leave it out (--skip-bad)")
-        if np.abs(volume.voxels).max() > np.finfo(np.float32).max:
-            raise InputError(file, "has voxels too large for float32", "scale it or leave it out (--skip-bad)")
-    return images
+        _check_grid(case.images[sequence][0], volume, images["flair"], case.images["flair"][0])
+        _check_spacing(case.images[sequence][0], volume)
+    return {sequence: _check_voxels(case.images[sequence][0], volume) for sequence, volume in images.items()}
+
+
+def _check_voxels(file: Path, volume: Volume) -> Volume:
+    """Return a volume that is finite, with background where NaN or infinite values lie outside the head."""
+    finite = volume
+    if not np.isfinite(volume.voxels).all():
+        filled = fill_outside(volume.voxels)
+        if filled is None:
+            raise InputError(file, "has NaN or infinite voxels inside the head", "repair it, or leave it out")
+        finite = replace(volume, voxels=filled, notes=(*volume.notes, _FILLED))
+    if np.abs(finite.voxels).max() > np.finfo(np.float32).max:
+        raise InputError(file, "has voxels too large for float32", "scale it, or leave it out")
+    return finite
 
 
 def read_label(case: Case, image: Volume, tumor_labels: Collection[int] = ()) -> Volume:
@@ -141,42 +168,30 @@ def read_label(case: Case, image: Volume, tumor_labels: Collection[int] = ()) ->
     Raises:
         InputError: the mask is unreadable, has fractional or negative values, or is on another grid.
     """
-    label, file = _squeeze(_read_files(case.label)), case.label[0]
-    _check_grid(file, label, image, case.images["flair"][0])
-    values = np.unique(label.voxels)
-    if not np.isfinite(values).all() or (values < 0).any() or (values % 1 != 0).any():
-        odd = next(value for value in values if not (value >= 0 and value % 1 == 0))
-        raise InputError(file, f"has the label {odd:g}", "labels are whole numbers from 0: export the mask again")
-    tumor = np.isin(label.voxels, list(tumor_labels)) if tumor_labels else label.voxels > 0
-    return Volume(tumor.astype(np.uint8), image.affine, image.spacing_known)
-
-
-def _read_files(files: tuple[Path, ...]) -> Volume:
-    form = find_form(files[0])
-    if form == "slices":
-        return stack_slices(read_slices(files))
-    return read_nifti(files[0]) if form == "nifti" else read_series(files)
-
-
-def _squeeze(volume: Volume) -> Volume:
-    """Drop a last axis of one channel, which some writers add."""
-    if volume.voxels.shape[3:] == (1,):
-        return Volume(volume.voxels[..., 0], volume.affine, volume.spacing_known)
-    return volume
+    label, file = squeeze(read_files(case.label, mask=True)), case.label[0]
+    voxels, notes = label.voxels, label.notes
+    if find_form(file) == "slices" and voxels.ndim == 4:
+        voxels, coloured = flatten_colours(voxels, tumor_labels, file)
+        notes = (*notes, *coloured)
+    _check_grid(file, replace(label, voxels=voxels), image, case.images["flair"][0])
+    tumor, levels = find_tumor(voxels, tumor_labels, file)
+    return Volume(tumor.astype(np.uint8), image.affine, image.spacing_known, (*notes, *levels))
 
 
 def _take(case: Case, sequence: str, volume: Volume) -> Volume:
     file = case.images[sequence][0]
     if not case.channels:
-        volume = _squeeze(volume)
+        volume = squeeze(volume)
         if volume.voxels.ndim != 3:
-            raise InputError(file, f"holds {volume.voxels.shape[3]} channels", "give one file for each sequence")
+            remedy = "say what they are with --channels, or give one file for each sequence"
+            raise InputError(file, f"holds {volume.voxels.shape[3]} channels", remedy)
         return volume
     count = max(case.channels.values()) + 1
     channels = volume.voxels.shape[3] if volume.voxels.ndim == 4 else 1
-    if channels < count or (case.form == "slices" and channels != count):
-        raise InputError(file, f"holds {channels} channels where {count} were expected", "leave it out (--skip-bad)")
-    return Volume(volume.voxels[..., case.channels[sequence]], volume.affine, volume.spacing_known)
+    if channels != count:
+        remedy = "name as many with --channels, or leave it out"
+        raise InputError(file, f"holds {channels} channels where {count} were expected", remedy)
+    return replace(volume, voxels=volume.voxels[..., case.channels[sequence]])
 
 
 def _check_spacing(file: Path, volume: Volume) -> None:
@@ -202,5 +217,5 @@ def _check_grid(file: Path, volume: Volume, flair: Volume, flair_file: Path) -> 
     if shape != expected:
         sizes = f"{'x'.join(map(str, shape))}, but {flair_file.name} is {'x'.join(map(str, expected))}"
         raise InputError(file, f"is {sizes}", _OTHER_GRID)
-    if not np.allclose(volume.affine, flair.affine, rtol=0, atol=1e-3):
+    if measure_shift(volume, flair) > SHIFT:
         raise InputError(file, f"its affine differs from that of {flair_file.name}", _OTHER_GRID)

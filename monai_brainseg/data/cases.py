@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.slices import SLICE_ENDINGS
+from monai_brainseg.data.formats import find_form
+from monai_brainseg.data.naming import SEQUENCES, find_site, find_subject
 from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import NIFTI_ENDINGS
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import clean_name
+from monai_brainseg.images.image_files import list_parts
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,12 @@ class Case:
         patient: names the case and its prepared files; unique in a data set.
         subject: the person, who may have several studies; all of them stay in one part of a split.
         site: where the patient was scanned; "unknown" if no name tells.
-        images: files of each sequence: one NIfTI, or the slices in order.
+        images: files of each sequence: one volume, or the slices in order.
         label: the mask, in the same form; empty if there is none.
         channels: of files that hold several sequences, the channel of each; empty if each has its own file.
-        notes: problems that the names of its files already show.
+        notes: problems that finding its files has shown, and files that were left out as copies.
+        doubts: what speaks against its FLAIR being FLAIR.
+        told: what told which file is which sequence, such as "the names of its files".
     """
 
     patient: str
@@ -35,16 +38,24 @@ class Case:
     label: tuple[Path, ...] = ()
     channels: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    told: str = ""
 
     @property
     def image_files(self) -> list[Path]:
         """Every file of its images, once."""
-        return list(dict.fromkeys(file for files in self.images.values() for file in files))
+        files = dict.fromkeys(file for several in self.images.values() for file in several)
+        return [part for file in files for part in list_parts(file)]
 
     @property
     def form(self) -> str:
-        """Of its images: "slices", "nifti" or "dicom"."""
+        """Of its images, as ``find_form`` gives it."""
         return find_form(self.images["flair"][0])
+
+    def name_channels(self, channels: Mapping[str, int]) -> Case:
+        """Return the case with the sequences that its FLAIR's file holds, see ``naming.parse_channels``."""
+        images = {sequence: self.images["flair"] for sequence in SEQUENCES if sequence in channels}
+        return replace(self, images=images, channels=channels, told="--channels")
 
 
 @dataclass
@@ -65,6 +76,19 @@ class Found:
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     claimed: set[Path] = field(default_factory=set)
 
+    def refuse(self, name: str, error: InputError) -> None:
+        """Add a study that cannot be used, under a name that no other has."""
+        taken = {one.casefold() for one in (*self.bad, *(case.patient for case in self.cases))}
+        names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 3)))
+        self.bad[next(one for one in names if one.casefold() not in taken)] = error
+
+
+def make_labelled(
+    patient: str, images: Mapping[str, tuple[Path, ...]], label: tuple[Path, ...], channels: Mapping[str, int]
+) -> Case:
+    """Return a case with a mask; its person and site are read from its name."""
+    return Case(clean_name(patient), find_subject(patient), find_site(patient), images, label, channels)
+
 
 def find_prepared(items: Iterable[Item]) -> Found:
     """Find the cases of a datalist; a missing file is reported when the case is read."""
@@ -74,15 +98,8 @@ def find_prepared(items: Iterable[Item]) -> Found:
         if len(files) in (1, len(SEQUENCES)):
             images = dict(zip(SEQUENCES if len(files) > 1 else ("flair",), files, strict=True))
             subject, site = item.get("subject", patient), item.get("site", "unknown")
-            found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),)))
+            found.cases.append(Case(patient, subject, site, images, (Path(item["label"]),), told="datalist.json"))
         else:
             what = f"has {len(files)} images in the datalist, but FLAIR or {', '.join(SEQUENCES)} are needed"
             found.bad[patient] = InputError(patient, what, "write it again with brainseg prepare")
     return found
-
-
-def find_form(file: Path) -> str:
-    """Return "slices", "nifti" or "dicom"."""
-    if file.suffix.lower() in SLICE_ENDINGS:
-        return "slices"
-    return "nifti" if file.name.endswith(NIFTI_ENDINGS) else "dicom"

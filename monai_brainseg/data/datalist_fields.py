@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from monai_brainseg.data.naming import clean_name
+from monai_brainseg.files import clean_name
 
 _LONGEST = 200
 
@@ -52,5 +52,6 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "spacing_known": (lambda value: isinstance(value, bool), "true or false"),
     "hash": (_is_text, "a text"),
     "replaced": (lambda value: isinstance(value, list), "a list"),
+    "notes": (lambda value: isinstance(value, list), "a list"),
     "tumor_voxels": (_is_number, "a whole number from 0"),
 }

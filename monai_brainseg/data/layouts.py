@@ -1,33 +1,32 @@
-"""The cases of a published data set: slice trees, BraTS, nnU-Net, MSD, or files named by a pattern."""
+"""The cases of a published data set: slice trees, BraTS, BIDS, nnU-Net, MSD, or files named by a pattern."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from monai_brainseg.data.cases import Case, Found
-from monai_brainseg.data.dicom import is_dicom
+from monai_brainseg.data.bids import find_labelled, read_bids
+from monai_brainseg.data.cases import Case, Found, make_labelled
+from monai_brainseg.data.copies import COPIES, name_volume, split_copies
 from monai_brainseg.data.naming import (
-    CHANNELS,
-    ROLES,
     SEQUENCES,
-    clean_name,
+    T1_FLAIR,
     find_role,
-    find_site,
-    find_subject,
+    parse_channels,
     parse_naming,
+    read_name,
 )
+from monai_brainseg.data.slice_trees import find_slices
+from monai_brainseg.dicom.headers import is_dicom
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import list_files
+from monai_brainseg.files import clean_name, list_files, name_folder, read_json
+from monai_brainseg.images.image_files import VOLUME_ENDINGS, find_header
 
-_NIFTI = r"\.nii(?:\.gz)?"
-_SLICE = re.compile(r"(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.(?:tiff?|png)", re.IGNORECASE)
-_BRATS = re.compile(rf"(?P<patient>.+?)[_-](?P<role>{'|'.join(ROLES)}){_NIFTI}", re.IGNORECASE)
-_NNUNET = re.compile(rf"(?P<patient>.+)_(?P<channel>\d{{4}}){_NIFTI}")
-_WHOLE = re.compile(rf"(?P<patient>.+?){_NIFTI}")
+_VOLUME = f"(?:{'|'.join(map(re.escape, VOLUME_ENDINGS))})"
+_NNUNET = re.compile(rf"(?P<patient>.+)_(?P<channel>\d{{4}}){_VOLUME}", re.IGNORECASE)
+_WHOLE = re.compile(rf"(?P<patient>.+?){_VOLUME}", re.IGNORECASE)
 _FEW = 3  # files that a message names if no patient was found
 _UNUSED = "are not a sequence that the networks use"
 
@@ -35,22 +34,25 @@ _UNUSED = "are not a sequence that the networks use"
 Entry = tuple[str, str, Path]
 
 
-def find_cases(source: Path, layout: str = "auto", naming: str | None = None) -> Found:
+def find_cases(source: Path, layout: str = "auto", naming: str | None = None, channels: str | None = None) -> Found:
     """Find the labelled cases below a folder; no image is opened.
 
     Args:
         source: the folder of a data set.
         layout: one of ``LAYOUTS``, or "auto": the first of them that finds a patient.
         naming: patterns instead of a layout, see ``naming.parse_naming``.
+        channels: what the channels of each image are, see ``naming.parse_channels``.
 
     Raises:
         InputError: the folder is missing or empty, holds no patient of that layout, or the patterns are not valid.
     """
     patterns = parse_naming(naming) if naming else None
+    named = parse_channels(channels) if channels else {}
     if not source.is_dir():
         wrong = "is a file; unpack it and name the folder" if source.is_file() else "no such folder; check the path"
         raise InputError(source, wrong)
-    files = list_files(source)
+    unreadable: list[InputError] = []
+    files = list(dict.fromkeys(map(find_header, list_files(source, unreadable.append))))
     if not files:
         raise InputError(source, "is empty", "name the folder that holds the data set")
     finders = [find for name, find in LAYOUTS.items() if layout in (name, "auto")]
@@ -63,6 +65,10 @@ def find_cases(source: Path, layout: str = "auto", naming: str | None = None) ->
         raise InputError(source, f"holds several data sets ({layouts})", "name the folder of one, or give --layout")
     found = kinds[0]
     found.left_out["belong to no patient"] += [str(f.relative_to(source)) for f in files if f not in found.claimed]
+    for error in unreadable:
+        found.refuse(clean_name(name_folder(Path(error.where))), error)
+    if named:
+        found.cases = [case.name_channels(named) for case in found.cases]
     return _refuse_doubles(found)
 
 
@@ -78,56 +84,12 @@ def _explain_nothing(files: Sequence[Path], layout: str, naming: str | None) -> 
     return f"{where} among {len(files)} files ({names}{', …' if len(files) > _FEW else ''}); {remedy}"
 
 
-def _find_slices(files: Sequence[Path]) -> Found:
-    """Find ``<patient>/<patient>_<n>.tif`` with ``_<n>_mask.tif``; the published archive holds that tree twice."""
-    found = Found("kaggle_3m")
-    folders: dict[str, dict[Path, list[re.Match[str]]]] = defaultdict(lambda: defaultdict(list))
-    for file in files:
-        if match := _SLICE.fullmatch(file.name):
-            folders[match["patient"]][file.parent].append(match)
-            found.claimed.add(file)
-    if not any(file.stem.endswith("_mask") for file in found.claimed):
-        return Found("kaggle_3m")
-    for patient, copies in sorted(folders.items()):
-        first, *others = sorted(copies, key=lambda folder: (len(folder.parts), folder))
-        try:
-            for other in others:
-                if _list_sizes(other, copies[other]) != _list_sizes(first, copies[first]):
-                    raise InputError(other, f"differs from {first}, which is the same patient", "remove one of them")
-            found.cases.append(_make_slice_case(patient, first, copies[first]))
-            found.left_out["are a second copy of a patient"] += map(str, others)
-        except InputError as error:
-            found.bad[patient] = error
-    return found
-
-
-def _list_sizes(folder: Path, slices: Iterable[re.Match[str]]) -> set[tuple[str, int]]:
-    return {(match.string, (folder / match.string).stat().st_size) for match in slices}
-
-
-def _make_slice_case(patient: str, folder: Path, slices: Iterable[re.Match[str]]) -> Case:
-    """Pair slices with masks and order them by number, because as text ``_10`` comes before ``_2``."""
-    images: dict[int, Path] = {}
-    masks: dict[int, Path] = {}
-    for match in slices:
-        kind, number, file = masks if match["mask"] else images, int(match["number"]), folder / match.string
-        if number in kind:
-            raise InputError(file, f"has the same number as {kind[number].name}", "remove one of them")
-        kind[number] = file
-    for number in sorted(images.keys() ^ masks.keys()):
-        file, other = (images[number], "mask") if number in images else (masks[number], "image")
-        raise InputError(file, f"has no {other} beside it", "add it")
-    numbers = sorted(images)
-    for expected, number in enumerate(numbers, start=min(numbers[0], 1)):
-        if number != expected:
-            raise InputError(folder, f"slice {expected} of {patient} is missing", "add it")
-    stack = tuple(images[number] for number in numbers)
-    return _make_case(patient, dict.fromkeys(SEQUENCES, stack), tuple(masks[number] for number in numbers), CHANNELS)
-
-
 def _find_brats(files: Sequence[Path]) -> Found:
     """Find ``<case>_flair.nii.gz`` and its siblings, of old (t1ce) and new (t1c, t2f) BraTS."""
-    entries = [(m["patient"], ROLES[m["role"].lower()], f) for f in files if (m := _BRATS.fullmatch(f.name))]
+    volumes = [(file, match) for file in files if (match := _WHOLE.fullmatch(file.name)) and not read_bids(file)]
+    named = [(file, read_name(match["patient"])) for file, match in volumes]
+    named = [(file, said) for file, said in named if said.role and said.before and not said.after]
+    entries = [(said.before, "unused" if said.role == T1_FLAIR else str(said.role), file) for file, said in named]
     return _collect("brats", entries if any(role == "flair" for _, role, _ in entries) else [])
 
 
@@ -164,7 +126,7 @@ def _find_raw(files: Sequence[Path]) -> Found:
     if {file.name for file in images} & {file.name for file in labels}:
         whole = [(m["patient"], file) for file in images if (m := _WHOLE.fullmatch(file.name))]
         entries += [(patient, role, file) for patient, file in whole for role in roles.values()]
-        found = _collect("msd", entries, {role: channel for channel, role in roles.items()})
+        found = _collect("msd", entries, {roles.get(channel, "unused"): channel for channel in sorted(names)})
         found.left_out[_UNUSED] += [name for channel, name in names.items() if channel not in roles]
     else:
         split = [(m["patient"], int(m["channel"]), file) for file in images if (m := _NNUNET.fullmatch(file.name))]
@@ -176,10 +138,10 @@ def _find_raw(files: Sequence[Path]) -> Found:
 
 def _read_channels(record: Path) -> dict[int, str]:
     """Return the name of each channel: nnU-Net calls them channel_names, MSD and old nnU-Net modality."""
+    content = read_json(record)
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
         names = {int(c): str(name) for c, name in content.get("channel_names", content.get("modality")).items()}
-    except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(record, "names no channels", 'add "channel_names": {"0": "FLAIR"}') from error
     if "flair" not in map(find_role, names.values()):
         raise InputError(record, f"names no FLAIR among {', '.join(names.values())}", "name it, or use --naming")
@@ -196,10 +158,23 @@ def _collect(layout: str, entries: Iterable[Entry], channels: Mapping[str, int] 
     for patient, files in sorted(patients.items()):
         found.left_out[_UNUSED] += [file.name for file in files.pop("unused", [])]
         try:
+            found.left_out[COPIES] += [str(file) for several in files.values() for file in _leave_copies(several)]
             found.cases.append(_make_volume_case(patient, files, channels or {}))
         except InputError as error:
             found.bad[patient] = error
     return found
+
+
+def _leave_copies(files: list[Path]) -> list[Path]:
+    """Remove equal copies of the first file from a list of one role, and return them."""
+    if len({name_volume(file) for file in files}) > 1:
+        return []
+    try:
+        first, others = split_copies(files)
+    except InputError:  # the files stay, and are refused as a sequence that is there twice
+        return []
+    files[:] = [first]
+    return others
 
 
 def _make_volume_case(patient: str, files: Mapping[str, Sequence[Path]], channels: Mapping[str, int]) -> Case:
@@ -213,13 +188,7 @@ def _make_volume_case(patient: str, files: Mapping[str, Sequence[Path]], channel
         if not present:
             some = next(iter(files.values()))[0]
             raise InputError(some, f"{patient} has no {missing}", "add it")
-    return _make_case(patient, images, tuple(files["label"]), channels)
-
-
-def _make_case(
-    patient: str, images: Mapping[str, tuple[Path, ...]], label: tuple[Path, ...], channels: Mapping[str, int]
-) -> Case:
-    return Case(clean_name(patient), find_subject(patient), find_site(patient), images, label, channels)
+    return make_labelled(patient, images, tuple(files["label"]), channels)
 
 
 def _refuse_doubles(found: Found) -> Found:
@@ -235,7 +204,8 @@ def _refuse_doubles(found: Found) -> Found:
 
 
 LAYOUTS: dict[str, Callable[[Sequence[Path]], Found]] = {
-    "kaggle_3m": _find_slices,
+    "kaggle_3m": find_slices,
     "brats": _find_brats,
+    "bids": find_labelled,
     "nnunet": _find_raw,  # and MSD, which differs in its dataset.json
 }

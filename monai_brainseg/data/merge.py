@@ -13,7 +13,7 @@ from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.prepare import check_output, put_in_place, say_parts, write_records
 from monai_brainseg.data.splits import Datalist, Item, read_datalist
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import unwritable
+from monai_brainseg.files import locate, unwritable
 
 
 def merge(
@@ -38,7 +38,7 @@ def merge(
         InputError: a source is not a prepared folder, two hold a patient of one name or the same images, or the output
             cannot be written.
     """
-    folders, output = [Path(source).resolve() for source in sources], Path(output).resolve()
+    folders, output = [locate(Path(source)) for source in sources], Path(output).resolve()
     _check_sources(folders, output)
     check_output(output, overwrite)
     lists = {folder.name: read_datalist(folder) for folder in folders}

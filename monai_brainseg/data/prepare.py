@@ -18,9 +18,9 @@ from monai_brainseg.data.cases import Found
 from monai_brainseg.data.layouts import LAYOUTS, find_cases
 from monai_brainseg.data.naming import SEQUENCES
 from monai_brainseg.data.splits import Datalist, Item, read_datalist, split_by_patient, write_datalist
-from monai_brainseg.data.volumes import Volume, write_nifti
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import make_folder, unwritable, write_json
+from monai_brainseg.files import make_folder, name_folder, unwritable, write_json
+from monai_brainseg.images.volumes import Volume, write_nifti
 
 
 def prepare(
@@ -29,6 +29,7 @@ def prepare(
     *,
     layout: str = "auto",
     naming: str | None = None,
+    channels: str | None = None,
     tumor_labels: Collection[int] = (),
     test_share: float = 0.15,
     folds: int = 5,
@@ -53,6 +54,7 @@ def prepare(
         output: the folder to make; it is new or empty, or prepared before and ``overwrite`` is set.
         layout: how ``source`` is laid out, "auto" or one of ``layouts.LAYOUTS``.
         naming: patterns of the files instead, see ``naming.parse_naming``.
+        channels: what the channels of each image are, see ``naming.parse_channels``.
         tumor_labels: the labels that are tumour; every one above 0 if empty.
         test_share: share of the patients in the test part.
         folds: number of folds of the others.
@@ -69,7 +71,7 @@ def prepare(
     _check_splitting(test_share, folds, seed)
     _check_nesting(source.resolve(), output)
     check_output(output, overwrite)
-    found = find_cases(source, layout, naming)
+    found = find_cases(source, layout, naming, channels)
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
@@ -81,7 +83,7 @@ def prepare(
         work = partial(_write_case, assigned=assigned, sequences=sequences, folder=unfinished, labels=tumor_labels)
         items = list(do_each(work, studies, "writing"))
         datalist: Datalist = {
-            "name": source.resolve().name,
+            "name": name_folder(source),
             "description": f"{len(items)} cases in the layout {found.layout}",
             "prepared_by": f"brainseg {__version__}",
             "seed": seed,
@@ -216,7 +218,7 @@ def _write_case(
     item: Item = {"image": list(map(str, files)), "label": str(mask), "patient": case.patient, "subject": case.subject}
     item |= {"site": case.site, **({} if fold is None else {"fold": fold}), "spacing_known": study.spacing_known}
     item |= {"replaced": [s for s in sequences if s not in study.sequences], "tumor_voxels": study.tumor_voxels}
-    return item | {"hash": study.hash}
+    return item | {"hash": study.hash, **({"notes": list(study.notes)} if study.notes else {})}
 
 
 def write_records(datalist: Datalist, sequences: Sequence[str], folder: Path) -> None:
@@ -254,6 +256,9 @@ def _say_found(source: Path, found: Found, studies: Sequence[Study], say: Callab
     }.items():
         if patients:
             say(f"{what}: {len(patients)} patients: {_list_some(patients)}")
+    for note in dict.fromkeys(note for study in studies for note in study.notes):
+        having = [study.case.patient for study in studies if note in study.notes]
+        say(f"{note} ({len(having)} patients: {_list_some(having)})")
 
 
 def say_parts(datalist: Datalist, say: Callable[[str], None]) -> None:

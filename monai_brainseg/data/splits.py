@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -11,7 +10,7 @@ import numpy as np
 
 from monai_brainseg.data.datalist_fields import find_wrong_field
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import write_json
+from monai_brainseg.files import read_json, write_json
 
 _PARTS = ("training", "test")
 _DRAWS = 100
@@ -39,6 +38,7 @@ class Item(_Files, total=False):
         replaced: the sequences that are copies of FLAIR.
         tumor_voxels: size of the tumour.
         hash: of the voxels of all sequences, see ``volumes.hash_images``.
+        notes: what was not as it should be in its files, or was changed in reading.
     """
 
     subject: str
@@ -49,6 +49,7 @@ class Item(_Files, total=False):
     replaced: list[str]
     tumor_voxels: int
     hash: str
+    notes: list[str]
 
 
 class _Parts(TypedDict):
@@ -166,10 +167,7 @@ def read_datalist(path: Path, check_files: bool = True) -> Datalist:
     file = path / "datalist.json" if path.is_dir() else path
     if not file.is_file():
         raise InputError(file, "no such datalist", _PREPARE)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise InputError(file, f"is not valid JSON ({error})", _PREPARE) from error
+    content = read_json(file, _PREPARE)
     if not isinstance(content, dict) or not isinstance(content.get("training"), list) or not content["training"]:
         raise InputError(file, 'has no "training" list of cases', _PREPARE)
     if not isinstance(content.get("test", []), list):

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from monai_brainseg.data.volumes import Volume, write_nifti, write_slices
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import unwritable
+from monai_brainseg.images.volumes import Volume, write_nifti, write_slices
 from monai_brainseg.phantoms.anatomy import (
     FAT,
     FIELD_OF_VIEW,

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from monai_brainseg.data.case_voxels import find_own, read_images
 from monai_brainseg.data.cases import Case, find_prepared
 from monai_brainseg.data.splits import Item, select_items
-from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import Volume
 from monai_brainseg.prediction.confidence import measure_confidence
 from monai_brainseg.prediction.doubts import look_at_images
 from monai_brainseg.prediction.familiarity import (

@@ -7,10 +7,13 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from monai_brainseg import __version__
+from monai_brainseg.dicom.headers import read_dataset
+from monai_brainseg.dicom.volumes import order_frames
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_whole
 
@@ -31,7 +34,7 @@ def write_segmentation(mask: np.ndarray, files: Sequence[Path], file: Path, netw
 
     Args:
         mask: ``[x, y, z]`` bool.
-        files: the series' slices in the order of z, or its one file of several frames.
+        files: the series' slices, or its one file of several frames.
         file: ``.dcm``.
         network: what made the mask, with a version.
 
@@ -48,12 +51,11 @@ def write_segmentation(mask: np.ndarray, files: Sequence[Path], file: Path, netw
 def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> bytes:
     try:
         import highdicom as hd
-        import pydicom
         from pydicom.sr.codedict import codes
     except ImportError as error:
         raise InputError(file.name, MISSING, _INSTALL) from error
     try:
-        sources = [pydicom.dcmread(source) for source in files]
+        sources, pixels = _read_sources(mask, files)
         maker = hd.AlgorithmIdentificationSequence(network, codes.DCM.ArtificialIntelligence, __version__)
         segment = hd.seg.SegmentDescription(
             segment_number=1,
@@ -65,7 +67,7 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
         )
         made = hd.seg.Segmentation(
             source_images=sources,
-            pixel_array=np.ascontiguousarray(mask.transpose(2, 1, 0)),
+            pixel_array=np.ascontiguousarray(pixels),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[segment],
             series_instance_uid=hd.UID(),
@@ -77,6 +79,7 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
             software_versions=__version__,
             device_serial_number="0",
             series_description="tumor, by a network, for research only",
+            omit_empty_frames=bool(pixels.any()),
         )
         buffer = io.BytesIO()
         made.save_as(buffer)
@@ -88,3 +91,24 @@ def _make(mask: np.ndarray, files: Sequence[Path], file: Path, network: str) -> 
             file.name, f"no DICOM SEG can be made of these images ({reason})", "use the NIfTI mask"
         ) from None
     return buffer.getvalue()
+
+
+def _read_sources(mask: np.ndarray, files: Sequence[Path]) -> tuple[list[Any], np.ndarray]:
+    """Return the images, and the mask as ``[frame, row, column]`` in their order."""
+    frames, pixels = order_frames(files), mask.transpose(2, 1, 0)
+    sources = [read_dataset(file) for file in dict.fromkeys(frame.file for frame in frames)]
+    if len(sources) == 1:
+        _share_geometry(sources[0])
+        # The frames of a file may be stored in another order.
+        pixels = pixels[np.argsort([frame.index or 0 for frame in frames])]
+    return sources, pixels
+
+
+def _share_geometry(source: Any) -> None:
+    """Write what all frames of an image share once, as highdicom wants it; scanners may repeat it for each frame."""
+    each = source.get("PerFrameFunctionalGroupsSequence")
+    if each:
+        shared = source.SharedFunctionalGroupsSequence[0]
+        for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+            if name not in shared:
+                setattr(shared, name, each[0].get(name))

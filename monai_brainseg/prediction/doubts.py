@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from brainseg_unet_scripts.heads import find_head
 
-from monai_brainseg.data.display_axes import turn_spacing, turn_to_screen
-from monai_brainseg.data.heads import find_head
-from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.display_axes import turn_spacing, turn_to_screen
+from monai_brainseg.images.volumes import Volume
 
 # Diameter of a circle as large as the head's largest slice, in pixels: over the 68 training patients of the LGG set the
 # median is 197 and the range 175 to 247 (``find_head`` on FLAIR, 2026-11). A brain without its skull is 0.75 of that.

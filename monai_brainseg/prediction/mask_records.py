@@ -14,16 +14,24 @@ from typing import Any
 from brainseg_unet_scripts.records import list_weights
 from filelock import FileLock
 
-from monai_brainseg.files import unwritable, write_json
+from monai_brainseg.files import require_file, unwritable, write_json
 from monai_brainseg.records import describe_machine, list_versions
 from monai_brainseg.weights.provenance import RECORD
 
 _FOLDER, _FAILED = "records", "records/failed"
+_NAMED = 100  # files that are left out for one reason
 _PACKAGES = ("monai", "torch", "numpy", "nibabel", "itk")
 
 
 def hash_settings(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
-    """Return a hash of all that decides a mask: settings, and the inputs' names, sizes and times of change."""
+    """Return a hash of all that decides a mask: settings, and the inputs' names, sizes and times of change.
+
+    Raises:
+        InputError: a file is not there.
+    """
+    files = list(files)
+    for file in files:
+        require_file(file)
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(json.dumps([settings, stats], sort_keys=True).encode()).hexdigest()[:16]
 
@@ -64,7 +72,12 @@ def write_failure(output: Path, case: str, reason: str) -> None:
 
 
 def write_run(
-    output: Path, checkpoints: Sequence[Mapping[str, Any]], command: Sequence[str], device: str, precision: str
+    output: Path,
+    checkpoints: Sequence[Mapping[str, Any]],
+    command: Sequence[str],
+    device: str,
+    precision: str,
+    left_out: Mapping[str, Sequence[str]],
 ) -> None:
     """Write ``run.json``: this run, and the records of all masks in the folder, whichever process made them.
 
@@ -86,6 +99,10 @@ def write_run(
             "checkpoint": list_weights(output, checkpoints, used),
             "cases": [{k: v for k, v in case.items() if k not in ("key", "weights")} for case in cases],
             "failed": failed,
+            "left_out": [
+                {"why": f"they {why}", "count": len(names), "files": list(names[:_NAMED])}
+                for why, names in left_out.items()
+            ],
         }
         write_json(output / RECORD, record)
 
@@ -104,7 +121,7 @@ def _hold(output: Path) -> Iterator[None]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -37,6 +37,7 @@ class Options:
         probability: also write the map of the tumour's probability.
         uncertainty: also write the map of entropy.
         keep_scale: take a pixel as a millimetre if the spacing is unknown, whatever the size of the head.
+        bids: write masks as derivatives of a BIDS data set.
         device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
         amp: "auto", True or False: the precision, as in the bundle's configs.
     """
@@ -50,6 +51,7 @@ class Options:
     probability: bool = False
     uncertainty: bool = False
     keep_scale: bool = False
+    bids: bool = False
     device: str | None = None
     amp: Amp = "auto"
 
@@ -90,6 +92,7 @@ def load_model(options: Options) -> Model:
         "weights": [checkpoint["sha256"] for checkpoint in checkpoints],
         **{name: vars(options)[name] for name in _DECISIVE},
         **({"recipe": overlay} if overlay else {}),
+        **({"bids": True} if options.bids else {}),
         # Precision may change single voxels. What auto gives is not a reason to repeat masks on another machine.
         **({"amp": options.amp} if options.amp != "auto" else {}),
     }

@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 
-from monai_brainseg.data.display_axes import measure_aspect, turn_to_screen
-from monai_brainseg.data.volumes import Volume
+from monai_brainseg.images.display_axes import measure_aspect, turn_to_screen
+from monai_brainseg.images.volumes import Volume
 from monai_brainseg.reporting.slice_pictures import Slice, draw_slices
 
 _COLUMNS, _ROWS = 4, 3

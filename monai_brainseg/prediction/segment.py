@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from tqdm import tqdm
 
 from monai_brainseg.data.cases import Found
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.inputs import find_studies, join_sequences
+from monai_brainseg.inputs.roles import describe_roles
+from monai_brainseg.inputs.search import find_studies, join_sequences
 from monai_brainseg.prediction.mask_records import read_record
 from monai_brainseg.prediction.options import Options
 from monai_brainseg.prediction.studies import predict
+from monai_brainseg.runs.ranks import read_share
 
 _FEW = 5  # failures that the error names
+_SHOWN = 10  # studies whose files are said before the work
 
 
 def segment(
@@ -30,6 +34,7 @@ def segment(
     part: str = "test",
     fold: int | None = None,
     series: str | None = None,
+    channels: str | None = None,
     command: Sequence[str] = (),
     say: Callable[[str], None] = tqdm.write,
     **options: Any,
@@ -54,7 +59,8 @@ def segment(
         naming: patterns of NIfTI names, see ``naming.parse_naming``.
         part: of prepared folders: "test", "training" or "all".
         fold: only this fold of the training part.
-        series: of DICOM studies, see ``dicom.choose_series``.
+        series: of DICOM studies, see ``series.choose_series``.
+        channels: what the channels of a file with several are, such as "flair,t1,t1ce,t2".
         command: what ``run.json`` gives as the command.
         say: takes each line of what happens.
         options: fields of ``options.Options``, such as ``checkpoints=(Path("model.pt"),)`` or ``tta=True``.
@@ -71,15 +77,32 @@ def segment(
     if bool(paths) == bool(flair) or (roles and flair is None):
         raise InputError("INPUT or --flair", "give one of them", "--pre and --post need --flair")
     if roles:
-        found = Found(cases=[join_sequences(**roles, series=series)])
+        found = Found(cases=[join_sequences(**roles, series=series, channels=channels)])
     else:
-        found = find_studies(paths, naming=naming, part=part, fold=fold, series=series, leave_out=Path(output))
-    for reason, files in found.left_out.items():
-        say(f"left out: {len(files)} files that {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}")
+        found = find_studies(
+            paths, naming=naming, part=part, fold=fold, series=series, channels=channels, leave_out=Path(output)
+        )
+    if read_share()[0] == 0:
+        for line in _summarise(found):
+            with suppress(OSError, UnicodeError):  # a terminal that cannot take a line does not stop the work
+                say(line)
     bad = predict(found, Path(output), chosen, command, say)
     if bad:
         raise _sum_up(bad, len(found.cases) + len(found.bad), Path(output))
     return {case.patient: read_record(Path(output), case.patient) for case in found.cases}
+
+
+def _summarise(found: Found) -> Iterator[str]:
+    """Yield which files play which role in the first studies, and what is left out."""
+    for case in found.cases[:_SHOWN]:
+        yield f"{case.patient}: {describe_roles(case)}"
+    if len(found.cases) > _SHOWN:
+        yield f"and {len(found.cases) - _SHOWN} more studies; run.json lists the files of all"
+    left_out = [(reason, files) for reason, files in found.left_out.items() if files]
+    for reason, files in left_out[:_SHOWN]:
+        yield f"left out ({len(files)}), because they {reason}: {', '.join(files[:3])}{', ...' * (len(files) > 3)}"
+    if len(left_out) > _SHOWN:
+        yield f"left out for {len(left_out) - _SHOWN} other reasons, which run.json lists"
 
 
 def _read_options(options: Mapping[str, Any]) -> Options:

@@ -18,8 +18,8 @@ from monai.networks.nets import FlexibleUNet
 from monai.transforms import LoadImaged
 
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import Volume
 from monai_brainseg.prediction.familiarity import Descriptor, Familiar, StudyDescriber, from_checkpoint
 from monai_brainseg.runs.bundle_folders import own_scripts
 from monai_brainseg.runs.commands import load_config
@@ -190,7 +190,7 @@ def load_bundle(
     for name in needed:
         if name not in parser:
             raise InputError(bundle / _CONFIG, f"has no {name!r}", "choose another bundle, or leave the option out")
-    parser.update({**overrides, "bundle_root": str(bundle), "device": device})
+    parser.update({**overrides, "bundle_root": str(bundle.absolute()), "device": device})
     with own_scripts(bundle):
         network = _load_weights(parser.get_parsed_content("network_def"), checkpoints).to(device).eval()
         inferer = parser.get_parsed_content("inferer")
@@ -229,7 +229,7 @@ def load_network(
         InputError: weights are missing or another network's.
     """
     parser = merge_overlay(load_config(bundle / _CONFIG), overlay or {})
-    parser.update({"bundle_root": str(bundle)})
+    parser.update({"bundle_root": str(bundle.absolute())})
     with own_scripts(bundle):
         return _load_weights(parser.get_parsed_content("network_def"), checkpoints).eval()
 

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from monai_brainseg.data.display_axes import find_fullest, measure_aspect, turn_to_screen
 from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.display_axes import find_fullest, measure_aspect, turn_to_screen
+from monai_brainseg.images.volumes import Volume, read_nifti
 from monai_brainseg.reporting.pages import embed
 from monai_brainseg.reporting.slice_pictures import Slice, draw_slices
 from monai_brainseg.scoring.patients import find_predictions

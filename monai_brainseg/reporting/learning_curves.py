@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import read_json
 
 Curve = list[tuple[float, float]]
 
@@ -42,10 +42,7 @@ def read_training_run(folder: Path) -> TrainingRun:
     if not curves:
         raise InputError(folder, "holds no TensorBoard events of a training", "name the output_dir of a training run")
     record, config = folder / "run.json", folder / "config.yaml"
-    try:
-        content = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    except (ValueError, RecursionError) as error:
-        raise InputError(record, f"is not valid JSON ({error})", "name the output_dir of a training run") from error
+    content = read_json(record, "name the output_dir of a training run") if record.is_file() else {}
     return TrainingRun(folder, curves, content, config.read_text(encoding="utf-8") if config.is_file() else "")
 
 

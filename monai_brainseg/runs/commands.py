@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from brainseg_unet_scripts.paths import PATHS, list_overrides, write_as_path
+from brainseg_unet_scripts.paths import take_paths as take_paths  # for configs: this package finds the bundle's first
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
@@ -37,20 +39,12 @@ def read_command(argv: Sequence[str]) -> Command | None:
     Args:
         argv: the program and its arguments, as in ``sys.orig_argv``.
     """
-    words = list(argv)
-    if "monai.bundle" not in words or "run" not in words[words.index("monai.bundle") :]:
-        return None
-    words = words[words.index("run", words.index("monai.bundle")) + 1 :]
     given: dict[str, Any] = {}
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--"):
-            given.setdefault("run_id", word)
-            continue
-        name, equals, value = word[2:].partition("=")
-        if not equals:
-            value = words.pop(0) if words and not words[0].startswith("--") else "True"
-        given[name.replace("-", "_")] = DefaultParseValue(value)
+    for name, text in list_overrides(argv):
+        if not name:
+            given.setdefault("run_id", text)
+        else:
+            given[name] = write_as_path(text) if name in PATHS else DefaultParseValue(text)
     if "config_file" not in given:
         return None
     files = given["config_file"]

@@ -32,7 +32,7 @@ from monai.bundle import ConfigParser
 
 from monai_brainseg.data.splits import read_datalist, select_items
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import write_beside
+from monai_brainseg.files import make_printable, write_beside
 from monai_brainseg.findings import ERROR
 from monai_brainseg.records import describe_machine, list_versions
 from monai_brainseg.runs.commands import Command, read_command
@@ -111,6 +111,7 @@ def start_run(
             logging.disable()
         threading.excepthook = _leave_thread
         sys.excepthook = partial(_leave, run_id=command.run_id)
+        make_printable()
     except (InputError, BundleError, OSError) as error:
         if claim_final_message():
             write_final_message(f"{command.run_id}: {error}")
@@ -202,6 +203,8 @@ def _describe_weights(
 ) -> dict[str, Any]:
     """Return the record of the weights that a run begins with, and warn if they have seen the patients."""
     weights = describe_checkpoint(checkpoint)
+    if "note" in weights:
+        logging.getLogger(__name__).warning("%s: %s", checkpoint, weights["note"])
     if not scored:
         return {"checkpoint": [weights]}
     checkpoints = list_weights(output_dir, [weights])
@@ -214,7 +217,7 @@ def _describe_weights(
 def _read_threads(output_dir: Path) -> int | None:
     """Return the threads of the training that is resumed; None if there is none or they are not recorded."""
     try:
-        threads = json.loads((output_dir / RECORD).read_text()).get("threads")
+        threads = json.loads((output_dir / RECORD).read_bytes()).get("threads")
     except (OSError, ValueError, AttributeError):
         return None
     return threads if isinstance(threads, int) and (output_dir / "last.pt").is_file() else None

@@ -7,7 +7,6 @@ other patients than those of the results.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import read_json
 from monai_brainseg.scoring.intervals import Sample, estimate, summarise_values
 from monai_brainseg.scoring.patients import PatientScores
 from monai_brainseg.scoring.probabilities import (
@@ -128,12 +128,7 @@ def read_points(file: Path) -> ChosenPoints:
         InputError: the file is missing, is not valid JSON, holds no operating points, or they were chosen on patients
             that the weights had seen.
     """
-    try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(file, f"cannot be read ({error.strerror})", _REMEDY) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(file, "is not valid JSON", _REMEDY) from error
+    summary = read_json(file, _REMEDY)
     try:
         thresholds = {name: float(summary["operating_points"][name]["threshold"]) for name in POINTS}
         chosen = summary["protocol"]["operating_points"]

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.labels import round_labels
+from monai_brainseg.images.volumes import SHIFT, Volume, measure_shift, read_nifti
 from monai_brainseg.scoring import metrics
 from monai_brainseg.scoring.metrics import Counts, Lesions, Mask
 from monai_brainseg.scoring.probabilities import Histogram, count_bins
@@ -19,8 +20,6 @@ from monai_brainseg.scoring.probabilities import Histogram, count_bins
 OVERLAPS = ("dice", "iou", "precision", "recall", "specificity")
 
 _CUBIC_MM_PER_ML = 1000.0
-# NIfTI keeps affines in float32, or as a quaternion: what was written and read again differs by about this much.
-_AFFINE_TOLERANCE_MM = 1e-3
 _REGRID = "resample it onto the truth's grid, or predict from the images that the truth was drawn on"
 
 
@@ -167,8 +166,9 @@ def _to_mask(volume: Volume, path: Path) -> Mask:
     """Return tumour as true."""
     if volume.voxels.ndim != 3:
         raise InputError(path, f"has {volume.voxels.ndim} dimensions, but a mask has 3", "save one label map")
-    mask: Mask = volume.voxels == 1
-    other = volume.voxels[~mask & (volume.voxels != 0)]
+    voxels = round_labels(volume.voxels)
+    mask: Mask = voxels == 1
+    other = voxels[~mask & (voxels != 0)]
     if other.size:
         raise InputError(path, f"holds the label {other[0]:g}", "a mask holds only 0 (background) and 1 (tumour)")
     return mask
@@ -179,9 +179,8 @@ def _read_on_grid(path: Path, truth: Volume, truth_file: Path) -> Volume:
     if volume.voxels.shape != truth.voxels.shape:
         found, due = ("x".join(map(str, array.shape)) for array in (volume.voxels, truth.voxels))
         raise InputError(path, f"has {found} voxels, but {truth_file} has {due}", _REGRID)
-    apart = float(np.abs(volume.affine - truth.affine).max())
-    if apart > _AFFINE_TOLERANCE_MM:
-        raise InputError(path, f"its affine differs from that of {truth_file} by up to {apart:.3g}", _REGRID)
+    if (apart := measure_shift(volume, truth)) > SHIFT:
+        raise InputError(path, f"its affine differs from that of {truth_file} by up to {apart:.3g} voxels", _REGRID)
     return volume
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle, own_scripts
 from monai_brainseg.runs.recipes import read_trained, select_inference
 from monai_brainseg.serving.model_zoo import write_archive
 from monai_brainseg.serving.onnx_files import check_package, write_onnx
-from monai_brainseg.weights.checkpoints import write_half_precision
+from monai_brainseg.weights.checkpoints import read_checkpoint, write_checkpoint, write_half_precision
 
 _METADATA = Path("configs") / "metadata.json"
 _CONFIG = Path("configs") / "inference.yaml"
@@ -67,15 +68,22 @@ def _export_torchscript(bundle: Path, weights: Path, output: Path, overlay: Mapp
     load_network(bundle, [weights], overlay)  # refuses what MONAI would load in part
     if output.suffix != ".ts":  # MONAI adds it if it is missing
         raise InputError(output, "the name of a TorchScript file must end in .ts", "name another --output")
-    with write_beside(output) as unfinished, _explain_failure(bundle, "TorchScript"), own_scripts(bundle):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        write_beside(output) as unfinished,
+        _explain_failure(bundle, "TorchScript"),
+        own_scripts(bundle),
+    ):
+        plain = Path(folder) / "model.pt"  # without what other programs wrap weights in
+        write_checkpoint(read_checkpoint(weights), plain)
         ckpt_export(
             net_id="network_def",
             filepath=str(unfinished),
-            ckpt_file=str(weights),
+            ckpt_file=str(plain),
             meta_file=str(bundle / _METADATA),
             config_file=str(bundle / _CONFIG),
             key_in_ckpt="model",
-            **{**overlay, "bundle_root": str(bundle)},
+            **{**overlay, "bundle_root": str(bundle.absolute())},
         )
 
 

@@ -18,7 +18,7 @@ from monai_brainseg.runs.bundle_folders import DEFAULT, find_bundle
 from monai_brainseg.runs.commands import load_config
 from monai_brainseg.runs.recipes import Recipe, merge_overlay, read_trained, select_inference
 from monai_brainseg.serving.label_contract import check_contract, check_scripts
-from monai_brainseg.weights.checkpoints import read_checkpoint
+from monai_brainseg.weights.checkpoints import read_checkpoint, write_checkpoint
 
 # The server trains in place: weights are written where it looks for them, all else beside them. It continues from
 # trained weights on a few patients, and therefore has the settings of configs/finetune.yaml, but not pull_back, because
@@ -130,12 +130,21 @@ def _copy_weights(source: Path, copy: Path, checkpoint: Path | None) -> Path:
     weights = checkpoint or source / "models" / "model.pt"
     (copy / "models").mkdir(exist_ok=True)
     if weights.is_file():
-        shutil.copyfile(weights, copy / "models" / "model.pt")
+        _copy_unwrapped(weights, copy / "models" / "model.pt")
     elif checkpoint is not None:
         read_checkpoint(checkpoint)  # says why it cannot
     if checkpoint is not None:  # an export of the bundle's own weights does not hold these
         (copy / "models" / "model.ts").unlink(missing_ok=True)
     return weights
+
+
+def _copy_unwrapped(weights: Path, target: Path) -> None:
+    """Copy weights; those that were wrapped are written anew, as the server would not take them."""
+    content = read_checkpoint(weights)
+    if "wrapped" in content:
+        write_checkpoint(content, target)
+    else:
+        shutil.copyfile(weights, target)
 
 
 def adapt_config(text: str) -> str:

@@ -60,7 +60,7 @@ def _check_name(bundle: Path) -> Iterator[Finding]:
 
 def _check_metadata(file: Path) -> Iterator[Finding]:
     try:
-        formats = json.loads(file.read_text())["network_data_format"]
+        formats = json.loads(file.read_bytes())["network_data_format"]
         first = {part: next(iter(formats[part])) for part in ("inputs", "outputs")}
         labels = list(formats["outputs"][first["outputs"]].get("channel_def", {}).values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
@@ -252,7 +252,7 @@ def _check_weights(bundle: Path, trusted: bool) -> Iterator[Finding]:
 def _make_own(bundle: Path, content: dict[str, Any]) -> torch.nn.Module:
     """Return the network of a config, built with any code that the config names."""
     with own_scripts(bundle):
-        network: torch.nn.Module = ConfigParser({**content, "bundle_root": str(bundle)}).get_parsed_content(
+        network: torch.nn.Module = ConfigParser({**content, "bundle_root": str(bundle.absolute())}).get_parsed_content(
             "network_def"
         )
     return network

@@ -142,7 +142,7 @@ def read_metadata(file: Path) -> dict[str, Any]:
         InputError: the file cannot be read, or its changelog or its lists of packages are not tables.
     """
     try:
-        metadata: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")))
+        metadata: dict[str, Any] = dict(json.loads(file.read_bytes()))
         for name in {"changelog", "required_packages_version", "optional_packages_version"} & set(metadata):
             metadata[name] = dict(metadata[name] or {})
     except (OSError, ValueError, TypeError) as error:

@@ -33,6 +33,7 @@ def check(
     *,
     layout: str = "auto",
     naming: str | None = None,
+    channels: str | None = None,
     tumor_labels: Collection[int] = (),
     say: Callable[[str], None] = print,
 ) -> Survey:
@@ -41,8 +42,9 @@ def check(
     Args:
         source: the folder of a data set as published, or a prepared one.
         output: the folder for both files.
-        layout: as of ``prepare``, as are the next two; ignored for a prepared folder.
+        layout: as of ``prepare``, as are the next three; ignored for a prepared folder.
         naming: patterns of the files.
+        channels: what the channels of each image are.
         tumor_labels: the labels that are tumour; every one above 0 if empty.
         say: receives the table and the findings, line by line.
 
@@ -52,7 +54,7 @@ def check(
     """
     check_reading(layout, tumor_labels)
     items = _read_items(source)
-    found = find_prepared(items.values()) if items else find_cases(source, layout, naming)
+    found = find_prepared(items.values()) if items else find_cases(source, layout, naming, channels)
     make_folder(output)
     survey = _survey(source, found, items, tumor_labels)
     for line in (*_list_patients(survey), *_list_facts(survey), *_list_findings(survey)):

@@ -25,6 +25,7 @@ REMEDIES = {
     "dark tumour": "keep it if it is a cyst; if not, the mask is of another image or has another orientation",
     "huge tumour": "check whether the mask marks the brain, or other labels than tumour (--tumor-labels)",
     "no tumour": "keep it if that is true: such patients teach what is healthy",
+    "read with a change": "see whether the picture looks right; export the files again if it does not",
     "empty sequence": "export it again, or remove its file: FLAIR then replaces it",
     "repeated slices": "check whether slices were exported twice, and remove the copies",
     "clipped": "the brightest parts all look the same: export it again with a wider range",
@@ -100,6 +101,8 @@ def _look_at_mask(profile: Profile) -> Iterable[PatientFinding]:
 
 def _look_at_images(profile: Profile) -> Iterable[PatientFinding]:
     case = profile.study.case
+    for said in profile.study.notes:
+        yield _note(profile, "read with a change", said)
     for sequence, values in profile.intensities.items():
         if values[0] == values[-1]:
             yield _note(profile, "empty sequence", f"{sequence} is {values[0]:g} everywhere", sequence)

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from monai_brainseg.data.naming import SEQUENCES
+from monai_brainseg.files import name_folder
 from monai_brainseg.reporting.charts import draw_histogram, draw_ranges
 from monai_brainseg.reporting.pages import embed, render_page
 from monai_brainseg.survey.figures import Survey, describe_survey, make_rows
@@ -28,7 +29,7 @@ def make_survey_page(survey: Survey) -> bytes:
     return render_page(
         "survey/page.html",
         survey=survey,
-        name=survey.source.resolve().name,
+        name=name_folder(survey.source),
         facts=describe_survey(survey),
         findings=[(kind, list(group)) for kind, group in groupby(survey.findings, key=lambda each: each.kind)],
         remedies=REMEDIES,

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
+from brainseg_unet_scripts.heads import find_head
 
 from monai_brainseg.data.case_voxels import Study, describe_case, read_images, read_label
 from monai_brainseg.data.cases import Case
-from monai_brainseg.data.display_axes import find_fullest, measure_aspect, turn_to_screen
-from monai_brainseg.data.heads import find_head
-from monai_brainseg.data.volumes import Volume
+from monai_brainseg.images.display_axes import find_fullest, measure_aspect, turn_to_screen
+from monai_brainseg.images.volumes import Volume
 from monai_brainseg.reporting.pages import embed
 from monai_brainseg.reporting.slice_pictures import Slice, draw_slices
 

@@ -13,8 +13,8 @@ from matplotlib.colors import ListedColormap
 from monai.visualize import blend_images
 from PIL import Image, ImageDraw
 
-from monai_brainseg.data.display_axes import find_fullest, turn_to_screen
-from monai_brainseg.data.volumes import Volume
+from monai_brainseg.images.display_axes import find_fullest, turn_to_screen
+from monai_brainseg.images.volumes import Volume
 from monai_brainseg.scoring.metrics import count_slices, dice, pool
 
 _TINT = 0.4  # share of the colour where tumour is marked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from brainseg_unet_scripts.weights import find_difference
+from brainseg_unet_scripts.weights import find_difference, unwrap
 
 from monai_brainseg.errors import InputError
-from monai_brainseg.files import write_beside
+from monai_brainseg.files import read_json, write_beside
 
 SEEN = "seen.json"  # beside a bare state dict, as the model zoo has them: {"sha256": of that file, "seen": hashes}
 
@@ -23,6 +22,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return what a file of weights holds, on the CPU; nothing in it is executed.
 
     A bare state dict, the model zoo's form, is accepted too; ``seen.json`` beside it holds the hashes of its patients.
+    So are the weights of a network that another program wrapped, see ``unwrap``; ``wrapped`` then says in what.
 
     Raises:
         InputError: the file is missing, is a folder, or is not a checkpoint of brainseg.
@@ -33,9 +33,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(path, "no weights there", "train them with `run training`, or name a file of weights")
     try:
         check_whole(path)
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if "model" not in content:
-            content = {"model": content, **_read_seen(path)}
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        content = {**(_read_seen(path) if "model" not in loaded else {}), **unwrap(loaded)}
         seen = content.get("seen") or []
         if not (isinstance(seen, list) and all(isinstance(each, str) for each in seen)):
             raise ValueError("seen is not a list of hashes")
@@ -62,7 +61,7 @@ def _read_seen(path: Path) -> dict[str, Any]:
     beside = path.with_name(SEEN)
     if not beside.is_file():
         return {}
-    content = json.loads(beside.read_text())
+    content = read_json(beside)
     return {"seen": content["seen"]} if content["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() else {}
 
 
@@ -104,7 +103,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     """
     try:
         with write_beside(path) as unfinished:
-            torch.save(content, unfinished)
+            torch.save({name: value for name, value in content.items() if name != "wrapped"}, unfinished)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(

@@ -7,7 +7,6 @@ the weights that made them, and repeats these hashes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from brainseg_unet_scripts.records import RECORD, describe_weights
 
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import read_json
 from monai_brainseg.weights.checkpoints import read_checkpoint
 
 _NAMED = 3  # patients that a message names
@@ -65,8 +65,8 @@ def find_namesakes(items: Iterable[Mapping[str, Any]], seen: Collection[str]) ->
 
 
 def describe_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None if they carry none."""
-    return describe_weights(checkpoint, read_checkpoint(checkpoint).get("seen"))
+    """Return what a record says of weights, see ``describe_weights``."""
+    return describe_weights(checkpoint, read_checkpoint(checkpoint))
 
 
 def read_seen(predictions: Path) -> list[str] | None:
@@ -107,10 +107,7 @@ def read_seen_by_mask(predictions: Path) -> dict[str, list[str]]:
 
 def _read_record(predictions: Path) -> Any:
     file = predictions / RECORD
-    try:
-        return json.loads(file.read_text()) if file.is_file() else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(file, f"cannot be read ({error})", "predict again, or remove it") from error
+    return read_json(file, "predict again, or remove it") if file.is_file() else None
 
 
 def _read_list(record: Any, name: str) -> list[Any]:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+from brainseg_unet_scripts import cases, file_groups
 from brainseg_unet_scripts.cases import check_cases, find_cases, list_cases, name_case
 from brainseg_unet_scripts.errors import BundleError
+from support.fixed_bundles import draw_phantom
+
+from monai_brainseg.phantoms.patients import Phantom
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -33,20 +39,78 @@ def test_numbers_above_two_are_names_of_cases(tmp_path: Path) -> None:
     assert find(touch(tmp_path, *names)) == [[name] for name in names]
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_a_case_of_another_number_of_files_is_refused(count: int, tmp_path: Path) -> None:
-    touch(tmp_path, *(f"a_000{number}.nii.gz" for number in range(count)))
-    with pytest.raises(BundleError, match=rf"a_000\*\.nii: {count} files; a case is _0000 \(pre\), _0001"):
+def test_a_case_of_two_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"a_000\*\.nii: 2 files; a case is _0000 \(pre\), _0001"):
+        find(touch(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz"))
+
+
+def save(phantom: Phantom, sequence: int, file: Path) -> None:
+    nib.save(nib.Nifti1Image(phantom.images[..., sequence], np.diag([-2.0, -2.0, 5.0, 1.0])), file)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (0, 1, 2, 3), (0, 2), (1, 2), (7, 8)])
+def test_numbered_files_of_several_people_are_cases_of_their_own(numbers: tuple[int, ...], tmp_path: Path) -> None:
+    for number in numbers:
+        save(draw_phantom(seed=number), 1, tmp_path / f"patient_{number:04d}.nii.gz")
+    files = [f"patient_{number:04d}.nii.gz" for number in numbers]
+    assert find(tmp_path) == [[file] for file in files]
+    # Their masks do not overwrite each other.
+    assert [name_case({"filename_or_obj": tmp_path / file}) for file in files] == [file[:12] for file in files]
+
+
+@pytest.mark.parametrize("numbers", [(1, 2), (0, 2), (1, 2, 3), (0, 1, 2, 3)])
+def test_sequences_of_one_person_with_other_numbers_are_refused(numbers: tuple[int, ...], tmp_path: Path) -> None:
+    for place, number in enumerate(numbers):
+        save(draw_phantom(), place % 3, tmp_path / f"a_{number:04d}.nii.gz")
+    with pytest.raises(BundleError, match="may be a sequence of one person with .* but _0000 to _0002 are needed"):
+        find(tmp_path)
+
+
+def test_three_people_numbered_as_sequences_are_refused(tmp_path: Path) -> None:
+    for number in range(3):
+        save(draw_phantom(seed=number), 1, tmp_path / f"scan_000{number}.nii.gz")
+    with pytest.raises(BundleError, match=r"scan_0000.nii.gz: does not show the head of scan_0001.*several people"):
+        find(tmp_path)
+    for number in range(3):
+        save(draw_phantom(), number, tmp_path / f"scan_000{number}.nii.gz")
+    assert len(find(tmp_path)) == 1
+
+
+def test_a_bundle_of_four_channels_takes_four_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_groups, "count_sequences", lambda: 4)
+    monkeypatch.setattr(cases, "count_sequences", lambda: 4)
+    for number in range(4):
+        save(draw_phantom(), number % 3, tmp_path / f"a_000{number}.nii.gz")
+    assert find(tmp_path) == [[f"a_000{number}.nii.gz" for number in range(4)]]
+
+
+def test_equal_copies_count_once_and_different_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    for ending in ("nii", "nii.gz"):
+        save(draw_phantom(), 1, tmp_path / f"v.{ending}")
+    assert find(tmp_path) == [["v.nii"]]
+    save(draw_phantom(seed=1), 1, tmp_path / "v.nii")
+    with pytest.raises(BundleError, match=r"v.nii.gz: differs from v.nii, which has its name"):
         find(tmp_path)
 
 
 def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path) -> None:
     assert find(tmp_path) == find(tmp_path / "nowhere") == []
-    with pytest.raises(BundleError, match="nowhere: no such folder; name one with --dataset_dir"):
+    with pytest.raises(BundleError, match="nowhere: no such folder; name a folder with --dataset_dir"):
         check_cases([], str(tmp_path / "nowhere"))
     with pytest.raises(BundleError, match="holds no .nii or .nii.gz file and no datalist.json"):
         check_cases([], str(tmp_path))
+    touch(tmp_path, "a.nrrd")
+    with pytest.raises(BundleError, match=r"\(but a.nrrd\); `brainseg predict` reads other formats"):
+        check_cases([], str(tmp_path))
+    with pytest.raises(BundleError, match="a.nrrd: is a file; name a folder with --dataset_dir"):
+        check_cases([], str(tmp_path / "a.nrrd"))
     check_cases([{"image": ["a.nii"]}], "nowhere")
+
+
+def test_images_that_are_not_read_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "a.nii", "b.mha", "c.dcm", "notes.txt")
+    check_cases(find_cases(str(tmp_path), ""), str(tmp_path))
+    assert "2 files are no NIfTI and are not segmented (b.mha, c.dcm)" in caplog.text
 
 
 def test_items_of_a_datalist_are_chosen_by_part_fold_and_sequences(prepared_phantoms: Path) -> None:

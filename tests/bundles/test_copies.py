@@ -19,7 +19,7 @@ from support.bundle_runs import BUNDLE, CONFIGS, QUICK
 from support.fixed_bundles import BRIGHT, bright_state, draw_phantom, save_flair, save_weights
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.data.volumes import Volume
+from monai_brainseg.images.volumes import Volume
 from monai_brainseg.prediction.segmenters import load_bundle, load_network
 
 WEIGHTS = (BUNDLE / "models/model.pt").resolve()

@@ -20,7 +20,9 @@ def test_masks_of_other_weights_that_lie_in_a_folder_stay_in_its_record(tmp_path
 
 def test_record_names_the_weights_whom_they_had_seen_and_the_precision(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"weights")
-    write_record(str(tmp_path / "masks"), describe_weights(tmp_path / "model.pt", ["images:1"]), torch.bfloat16)
+    write_record(
+        str(tmp_path / "masks"), describe_weights(tmp_path / "model.pt", {"seen": ["images:1"]}), torch.bfloat16
+    )
     record = json.loads((tmp_path / "masks" / "run.json").read_text())
     assert record["checkpoint"][0]["seen"] == ["images:1"]
     assert record["precision"] == "bfloat16"

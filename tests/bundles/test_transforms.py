@@ -12,8 +12,8 @@ from brainseg_unet_scripts.errors import BundleError
 from brainseg_unet_scripts.transforms import (
     ApplyOperatingPointd,
     ExpandSequencesd,
+    FillOutsided,
     RemoveMinorComponentsd,
-    RequireFinited,
     ResampleSlicesd,
     ScaleToGreyd,
     ScaleToTissued,
@@ -92,11 +92,26 @@ def test_one_sequence_stands_in_for_three_and_another_number_is_refused_by_file(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_voxels_that_are_no_numbers_are_refused_by_file(value: float) -> None:
-    volume = MetaTensor(torch.ones(1, 2, 2, 2), meta={"filename_or_obj": "scans/a.nii"})
-    assert apply(RequireFinited(keys="pred"), volume) is volume
-    volume[0, 1, 1, 1] = value
+    volume = MetaTensor(torch.ones(1, 7, 7, 3), meta={"filename_or_obj": "scans/a.nii"})
+    assert apply(FillOutsided(keys="pred"), volume) is volume
+    volume[0, 3, 3, 1] = value
     with pytest.raises(BundleError, match="^scans/a.nii: holds NaN or infinite voxels"):
-        apply(RequireFinited(keys="pred"), volume)
+        apply(FillOutsided(keys="pred"), volume)
+
+
+def test_nan_outside_the_head_is_background_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    distance = np.hypot(*(np.mgrid[:40, :40] - 20))[..., None].repeat(10, 2)
+    noise = np.random.default_rng(0).normal(0, 2, distance.shape)
+    head = torch.as_tensor(np.where(distance < 14, 100, 3) + noise, dtype=torch.float32)
+    hidden = torch.as_tensor(distance > 15)
+    affine = torch.diag(torch.tensor([2.0, 2, 5, 1]))
+    volume = MetaTensor(torch.stack([head, head]), affine=affine, meta={"filename_or_obj": "scans/a.nii"})
+    volume[1, hidden] = torch.nan
+    filled = apply(FillOutsided(keys="pred"), volume)
+    assert torch.equal(filled[0], head)
+    assert torch.equal(filled[1], head.masked_fill(hidden, min(0, head[~hidden].min().item())))
+    assert isinstance(filled, MetaTensor) and torch.equal(filled.affine, volume.affine)
+    assert "scans/a.nii: NaN or infinite voxels outside the head are taken as background" in caplog.text
 
 
 def test_grey_is_the_weighted_sum_of_three_sequences_and_a_single_one_itself() -> None:

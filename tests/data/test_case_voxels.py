@@ -51,3 +51,13 @@ def test_real_nifti_case_of_another_set(shared: Path) -> None:
     assert study.tumor_voxels == truth.sum() > 0
     assert nib.aff2axcodes(images["flair"].affine) == ("L", "P", "S")
     assert not study.spacing_known  # its header names no unit
+
+
+def test_a_mask_of_most_of_the_image_and_what_finding_it_showed_are_notes(tmp_path: Path) -> None:
+    voxels = np.arange(168, dtype=np.int16).reshape(6, 7, 4)
+    for name, array in {"flair": voxels, "seg": (voxels < 150).astype(np.uint8)}.items():
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    images, label = {"flair": (tmp_path / "flair.nii.gz",)}, (tmp_path / "seg.nii.gz",)
+    case = Case("a", "a", "unknown", images, label, notes=("it has a copy",), doubts=("it may be T1",))
+    expected = ("it may be T1", "it has a copy", "more than half of the image is tumour: is the mask inverted?")
+    assert examine_case(case).notes == expected

@@ -12,8 +12,8 @@ from monai_brainseg.cli.main import main
 from monai_brainseg.data.merge import merge
 from monai_brainseg.data.prepare import prepare
 from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.data.volumes import read_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import read_nifti
 from monai_brainseg.phantoms.patients import write_phantoms
 
 

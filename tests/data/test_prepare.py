@@ -17,7 +17,7 @@ from support.published_sets import FEW, Make, list_items, make_brats, make_tree,
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.prepare import prepare
 from monai_brainseg.data.splits import read_datalist, split_by_patient
-from monai_brainseg.data.volumes import hash_images, read_nifti, write_slices
+from monai_brainseg.images.volumes import hash_images, read_nifti, write_slices
 
 
 def test_prepared_folder_holds_every_patient_once(tmp_path: Path, make_slices: Make) -> None:

@@ -13,7 +13,8 @@ import pytest
 from support.published_sets import FEW, Make, list_items, make_brats
 
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.volumes import read_nifti, write_slices
+from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import read_nifti, write_slices
 
 
 def test_copies_of_flair_are_recorded(tmp_path: Path, make_slices: Make, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +83,25 @@ def test_channels_of_msd(tmp_path: Path, make_volume: Make) -> None:
     for file, channel in zip(item["image"], (1, 0, 2), strict=True):
         np.testing.assert_array_equal(read_nifti(Path(file)).voxels, voxels[..., channel].astype(np.float32))
         assert nib.load(file).get_data_dtype() == np.float32
+
+
+def test_links_of_datalad_are_prepared_by_their_own_names_and_a_lost_file_is_said(
+    tmp_path: Path, make_volume: Make
+) -> None:
+    source = make_brats(tmp_path / "source", make_volume)
+    prepare(source, tmp_path / "plain", **FEW)
+    annex = source / ".git" / "annex"
+    annex.mkdir(parents=True)
+    for number, file in enumerate(sorted(source.rglob("*.nii.gz"))):
+        file.rename(annex / f"MD5E-s1--{number}")
+        file.symlink_to(annex / f"MD5E-s1--{number}")
+    prepare(source, tmp_path / "out", **FEW)
+    for file in (tmp_path / "plain").rglob("*.*"):
+        assert file.read_bytes() == (tmp_path / "out" / file.relative_to(tmp_path / "plain")).read_bytes()
+    lost = source / "a" / "a_flair.nii.gz"
+    lost.resolve().unlink()
+    with pytest.raises(InputError, match=f"{lost}: is a link to a file that is not there; fetch it"):
+        prepare(source, tmp_path / "again", **FEW)
 
 
 @pytest.mark.parametrize(("labels", "voxels"), [((), 2), ((4,), 1), ((1, 4), 2), ((2,), 0)])

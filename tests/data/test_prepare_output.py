@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.published_sets import Make, cut, list_items, make_tree, read_all
 
-from monai_brainseg.data import volumes
 from monai_brainseg.data.prepare import prepare
 from monai_brainseg.errors import InputError
+from monai_brainseg.images import volumes
 
 
 def test_output_of_others_is_never_touched(tmp_path: Path, make_slices: Make) -> None:

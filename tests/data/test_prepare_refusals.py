@@ -56,11 +56,12 @@ BAD_SLICES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "coloured mask": (
         lambda p: [shutil.copy(p / f"b_{n}.tif", p / f"b_{n}_mask.tif") for n in (1, 2, 3)],
-        r"b_1_mask\.tif: is 8x10x3x3",
+        r"b_1_mask\.tif: has the levels ",
     ),
     "four channels": (
         lambda p: [
-            tifffile.imwrite(p / f"b_{n}.tif", np.zeros((10, 8, 4), "u1"), photometric="rgb") for n in (1, 2, 3)
+            tifffile.imwrite(p / f"b_{n}.tif", np.zeros((10, 8, 4), "u1"), photometric="rgb", extrasamples=[0])
+            for n in (1, 2, 3)
         ],
         r"b_1\.tif: holds 4 channels where 3",
     ),
@@ -74,7 +75,7 @@ BAD_VOLUMES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no image": (lambda p: remove(p, "*_t*", "*_flair*"), r"b_seg\.nii\.gz: b has no image"),
     "no mask": (lambda p: remove(p, "b_seg*"), r"b_.*nii\.gz: b has no mask; add it"),
     "no FLAIR": (lambda p: remove(p, "b_flair*"), r"b_.*nii\.gz: b has no FLAIR"),
-    "NaN": (lambda p: change(p / "b_t1.nii.gz", lambda v: v.__setitem__((0, 0, 0), np.nan)), r"b_t1\.nii\.gz: .* NaN"),
+    "NaN": (lambda p: change(p / "b_t1.nii.gz", lambda v: v.__setitem__((..., 1), np.nan)), r"b_t1\.nii\.gz: .* NaN"),
     "infinite": (lambda p: change(p / "b_flair.nii.gz", lambda v: v.__setitem__(0, np.inf)), r"b_flair.*infinite"),
     "fractional": (lambda p: change(p / "b_seg.nii.gz", lambda v: v * 0.5), r"b_seg\.nii\.gz: has the label 0\.5"),
     "negative": (lambda p: change(p / "b_seg.nii.gz", lambda v: -v), r"b_seg\.nii\.gz: has the label -4"),
@@ -86,7 +87,7 @@ BAD_VOLUMES: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"b_t1\.nii\.gz: its affine differs from that of b_flair",
     ),
     "4D": (lambda p: change(p / "b_flair.nii.gz", lambda v: np.stack([v, v], -1)), r"b_flair.*holds 2 channels"),
-    "twice": (lambda p: shutil.copy(p / "b_t1.nii.gz", p.parent / "b_t1.nii.gz"), r"b_t1\.nii\.gz: is a second pre"),
+    "twice": (lambda p: shutil.copy(p / "b_flair.nii.gz", p.parent / "b_t1.nii.gz"), r"b_t1\.nii\.gz: is a second pre"),
 }
 
 
@@ -154,7 +155,7 @@ def test_all_patients_bad_is_refused_even_when_they_may_be_skipped(tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "brats20"}, "--layout brats20: is not a known layout; choose auto, kaggle_3m, brats, nnunet"),
+        ({"layout": "brats20"}, "--layout brats20: is not a known layout; choose auto, kaggle_3m, brats, bids, nnunet"),
         ({"folds": 1}, "--folds 1.*give 2 or more"),
         ({"test_share": 1.0}, "--test-share 1.*below 1"),
         ({"test_share": -0.1}, "--test-share -0.1"),

@@ -19,12 +19,12 @@ from support.damaged_volumes import draw_image, list_volumes
 from support.fixed_bundles import bright_state, save_weights
 from support.ledger import Ledger
 
-from monai_brainseg.data import volumes
-from monai_brainseg.data.naming import clean_name
-from monai_brainseg.data.slices import encode_slice
 from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.data.volumes import read_nifti, read_slices
 from monai_brainseg.errors import InputError
+from monai_brainseg.files import clean_name
+from monai_brainseg.images import volumes
+from monai_brainseg.images.slices import encode_slices
+from monai_brainseg.images.volumes import read_nifti, read_slices
 from monai_brainseg.reporting.learning_curves import read_training_run
 from monai_brainseg.runs.commands import Command, load_config
 from monai_brainseg.runs.config_checks import check_command
@@ -46,7 +46,7 @@ def test_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("gz ") and "not packed" not in name:
             ledger.expect(np.array_equal(volume.voxels, original), name, "other voxels in silence")
     ledger.close(170)
-    monkeypatch.setattr(volumes, "_LARGEST", 2**26)
+    monkeypatch.setattr(volumes, "LARGEST", 2**26)
     bomb = tmp_path / "bomb.nii.gz"
     bomb.write_bytes(damages.make_gzip_bomb())
     with pytest.raises(InputError, match="unpacks to more than"):
@@ -62,13 +62,13 @@ def test_slices(tmp_path: Path, ending: str) -> None:
     }  # fmt: skip
     files = [tmp_path / f"s{number}{ending}" for number in range(3)]
     for file in files:
-        file.write_bytes(encode_slice(grey, ending))
-    damaged = list(damages.damage_bytes(encode_slice(grey, ending), 3))
-    damaged += [(name, encode_slice(image, ending)) for name, image in others.items()]
-    damaged += [("the other form", encode_slice(grey, ".png" if ending == ".tif" else ".tif"))]
+        file.write_bytes(encode_slices(grey[None], ending))
+    damaged = list(damages.damage_bytes(encode_slices(grey[None], ending), 3))
+    damaged += [(name, encode_slices(image[None], ending)) for name, image in others.items()]
+    damaged += [("the other form", encode_slices(grey[None], ".png" if ending == ".tif" else ".tif"))]
     for name, data in damaged:
         files[1].write_bytes(data)
-        stack = ledger.attempt(name, lambda: read_slices(files))
+        stack = ledger.attempt(name, lambda: read_slices(files).voxels)
         if stack is not None:
             ledger.expect(stack.shape == (10, 12, 3), name, f"shape {stack.shape}")
         if stack is not None and ending == ".png":

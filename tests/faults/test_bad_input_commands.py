@@ -17,10 +17,11 @@ from support.ledger import Ledger
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.slices import encode_slice
 from monai_brainseg.data.splits import Item, read_datalist
-from monai_brainseg.data.volumes import read_nifti
-from monai_brainseg.prediction.inputs import find_studies
+from monai_brainseg.images.image_files import open_image
+from monai_brainseg.images.slices import encode_slices
+from monai_brainseg.images.volumes import read_nifti
+from monai_brainseg.inputs.search import find_studies
 from monai_brainseg.prediction.options import Options
 from monai_brainseg.prediction.studies import predict
 from monai_brainseg.reporting.evaluation import evaluate
@@ -34,7 +35,7 @@ def write_studies(folder: Path) -> list[str]:
         if number % 3 == 0 or "affine" in name or name in ("NaN", "infinite", "constant", "huge double", "one slice"):
             names.append(f"v{number:03d}")
             (folder / f"v{number:03d}{ending}").write_bytes(data)
-    slices = [encode_slice(np.ascontiguousarray(draw_image()[..., z].T.astype(np.uint8)), ".tif") for z in range(4)]
+    slices = [encode_slices(draw_image()[..., z].T[None].astype(np.uint8), ".tif") for z in range(4)]
     for number, (_, data) in enumerate(damages.damage_bytes(slices[1], 7, flips=4, cuts=3)):
         names.append(f"s{number:03d}")
         for z, each in enumerate([slices[0], data, *slices[2:]]):
@@ -63,9 +64,10 @@ def test_predict(tmp_path: Path) -> None:
         ledger.handled.append(case)
         files = list(folder.glob(f"{case}.nii*"))
         if files:
-            image, mask = nib.load(files[0]), nib.load(output / f"{case}.nii.gz")
-            ledger.expect(mask.shape == image.shape[:3], case, f"{mask.shape} for {image.shape}")
-            ledger.expect(np.allclose(mask.affine, image.affine, equal_nan=True), case, "another affine")
+            mask = nib.load(output / f"{case}.nii.gz")
+            with open_image(files[0]) as (image, _):
+                ledger.expect(mask.shape == image.shape[:3], case, f"{mask.shape} for {image.shape}")
+                ledger.expect(np.allclose(mask.affine, image.affine, equal_nan=True), case, "another affine")
     assert np.array_equal(read_mask(output / "healthy.nii.gz"), read_mask(tmp_path / "reference" / "healthy.nii.gz"))
     assert read_mask(output / "healthy.nii.gz").any()
     assert not list(output.rglob(".unfinished*"))

@@ -14,7 +14,7 @@ from support.fixed_bundles import BRIGHT, bright_state, draw_phantom, make_bundl
 from support.interruptions import interrupt
 
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.volumes import read_nifti
+from monai_brainseg.images.volumes import read_nifti
 from monai_brainseg.phantoms.patients import write_phantoms
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from support.fixed_bundles import draw_phantom, make_affine
 
-from monai_brainseg.data.volumes import Volume
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import Volume
 from monai_brainseg.prediction.doubts import USUAL_DIAMETER, look_at_images, look_at_mask
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -15,8 +15,8 @@ import tifffile
 from support.fixed_bundles import dice, draw_phantom, read_mask, save_flair, save_slices
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.data.slices import decode_slice
-from monai_brainseg.data.volumes import write_slices
+from monai_brainseg.images.slices import decode_slices
+from monai_brainseg.images.volumes import write_slices
 
 
 def test_nifti_gives_a_mask_with_its_header(predict: Callable[..., Any], tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_slices_give_a_mask_file_each(predict: Callable[..., Any], tmp_path: Pat
     assert all(mask.shape == (64, 64) and mask.dtype == np.uint8 for mask in masks)
     assert {0, 255} == set(np.unique(masks))
     # The same voxels as NIfTI of unknown spacing, by nibabel: [column, row, slice], LPS.
-    voxels = np.stack([decode_slice(folder / f"p_{number}{ending}") for number in range(1, 13)])
+    voxels = np.stack([decode_slices(folder / f"p_{number}{ending}").pixels[0] for number in range(1, 13)])
     volume = np.moveaxis(voxels if grey else voxels[..., 1], 0, -1).swapaxes(0, 1)
     (tmp_path / "in").mkdir()
     nib.save(nib.Nifti1Image(volume, np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "in" / "v.nii.gz")
@@ -152,7 +152,7 @@ def test_files_that_are_not_used_are_named(
     save_flair(draw_phantom(), tmp_path / "in" / "a_flair.nii.gz")
     save_flair(draw_phantom(), tmp_path / "in" / "a_seg.nii.gz")
     assert len(predict(tmp_path / "in")["cases"]) == 1
-    assert "left out: 1 files" in (said := capsys.readouterr().out)
+    assert "left out (1), because they" in (said := capsys.readouterr().out)
     assert "a_seg.nii.gz" in said
 
 

@@ -61,7 +61,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "two dimensions": (lambda f: _save(f / "x.nii.gz", np.zeros((9, 9))), "not a 3D or 4D volume"),
     "two channels": (lambda f: _save(f / "x.nii.gz", np.random.default_rng(0).random((9, 9, 9, 2))), "2 channels"),
     "mixed slices": (lambda f: tifffile.imwrite(save_slices(f) / "p_3.tif", np.ones((5, 5), "u1")), "slices of a"),
-    "four colours": (lambda f: _write_rgba(f), "holds 4 channels"),
+    "five bands": (lambda f: _write_bands(f), "holds 5 channels"),
     "text called DICOM": (lambda f: (f / "x.dcm").write_text("scan"), "holds no DICOM image"),
 }
 
@@ -74,9 +74,10 @@ def _save(file: Path, voxels: np.ndarray) -> None:
     nib.save(nib.Nifti1Image(voxels, np.diag([-1.0, -1.0, 1.0, 1.0])), file)
 
 
-def _write_rgba(folder: Path) -> None:
+def _write_bands(folder: Path) -> None:
     for number in range(3):
-        tifffile.imwrite(folder / f"p_{number}.tif", np.random.default_rng(0).integers(0, 255, (9, 9, 4), np.uint8))
+        bands = np.random.default_rng(0).integers(0, 255, (9, 9, 5), np.uint8)
+        tifffile.imwrite(folder / f"p_{number}.tif", bands, photometric="rgb")
 
 
 @pytest.mark.parametrize("fault", FAULTS)

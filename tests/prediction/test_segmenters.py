@@ -28,8 +28,8 @@ from support.fixed_bundles import (
 
 from monai_brainseg.data.case_voxels import find_own
 from monai_brainseg.data.naming import SEQUENCES
-from monai_brainseg.data.volumes import Volume, read_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import Volume, read_nifti
 from monai_brainseg.prediction.segmenters import Segmenter, load_bundle, predict_unique_windows
 
 CPU = torch.device("cpu")

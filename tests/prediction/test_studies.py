@@ -20,8 +20,8 @@ from support.fixed_bundles import bright_state, draw_phantom, read_mask, save_fl
 from support.machines import MACHINES, imitate
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.data.slices import decode_slice
-from monai_brainseg.data.volumes import hash_images, read_nifti
+from monai_brainseg.images.slices import decode_slices
+from monai_brainseg.images.volumes import hash_images, read_nifti
 
 
 def test_uncertainty_is_the_entropy_of_the_probability(predict: Callable[..., Any], tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_torchrun_gives_each_study_to_one_process(bright_bundle: Path, tmp_path:
 
 def test_a_preview_shows_the_slices_with_the_outline(predict: Callable[..., Any], tmp_path: Path) -> None:
     predict(save_flair(draw_phantom(), tmp_path / "scan.nii.gz"))
-    picture = decode_slice(tmp_path / "masks" / "scan_preview.png")
+    picture = decode_slices(tmp_path / "masks" / "scan_preview.png").pixels[0]
     red, green, blue = np.moveaxis(picture[..., :3].astype(int), -1, 0)
     outline = (red > 200) & (green < 120) & (blue < 60)
     assert 0.001 < outline.mean() < 0.1

@@ -95,18 +95,18 @@ def test_slices_become_masks_and_scores(bare: dict[str, str], tmp_path: Path) ->
     assert versions["monai"] == version("monai")
 
 
-def test_dicom_without_itk_is_refused_in_one_line(
+def test_dicom_without_pydicom_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slices = tmp_path / "slices"
     slices.mkdir()
     for number in (1, 2):
         (slices / f"a_{number}.dcm").write_bytes(bytes(128) + b"DICM")
-    monkeypatch.setitem(sys.modules, "itk", None)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
     assert main(["predict", str(slices), "--output", str(tmp_path / "masks")]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert str(slices) in said
-    assert said.endswith("pip install itk")
+    assert said.endswith("pip install pydicom")
 
 
 def test_doctor_takes_requirements_from_setup_cfg(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from monai_brainseg.data.volumes import read_nifti
+from monai_brainseg.images.volumes import read_nifti
 
 TOUR = Path("docs/tour.ipynb")
 

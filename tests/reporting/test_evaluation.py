@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from monai_brainseg.cli.main import main
-from monai_brainseg.data.volumes import Volume, read_nifti, write_nifti
+from monai_brainseg.images.volumes import Volume, read_nifti, write_nifti
 from monai_brainseg.reporting.evaluation import evaluate, hash_files
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

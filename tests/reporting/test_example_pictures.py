@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.html_pages import read_picture
 
 from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import Volume, write_nifti
+from monai_brainseg.images.volumes import Volume, write_nifti
 from monai_brainseg.reporting.example_pictures import choose_examples, draw_overlay
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

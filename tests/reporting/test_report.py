@@ -12,7 +12,7 @@ from support.evaluated_phantoms import evaluate, write_predictions
 from support.html_pages import read_results
 
 from monai_brainseg.data.splits import read_datalist
-from monai_brainseg.data.volumes import read_nifti
+from monai_brainseg.images.volumes import read_nifti
 
 
 @pytest.mark.parametrize("name", ["folds", "tested"])

@@ -19,8 +19,8 @@ from support.browsers import open_page
 from support.evaluated_phantoms import evaluate, write_predictions
 from support.html_pages import read_page, read_results
 
-from monai_brainseg.data.slices import decode_slice
 from monai_brainseg.data.splits import read_datalist
+from monai_brainseg.images.slices import decode_slices
 from monai_brainseg.reporting.report import Evidence, make_report
 
 ODD = "p&lt;i&gt;'&amp;"  # as hostile as a patient's name may be
@@ -186,7 +186,7 @@ def test_the_page_is_drawn_in_light_and_in_dark(tested: Path, tmp_path: Path, th
     picture = tmp_path / "page.png"
     options = (f"--blink-settings=preferredColorScheme={theme}", "--window-size=1200,2400", f"--screenshot={picture}")
     open_page(f"file://{tested}/report.html", tmp_path / "profile", *options)
-    pixels = decode_slice(picture)[..., :3].astype(int)
+    pixels = decode_slices(picture).pixels[0][..., :3].astype(int)
     background = pixels[5, 5]
     assert (background < 60).all() if dark else (background > 240).all()
     assert (np.abs(pixels - background).max(axis=-1) > 100).mean() > 0.01, "text and pictures stand out"

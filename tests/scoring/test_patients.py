@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import Volume, write_nifti
 from monai_brainseg.errors import InputError
+from monai_brainseg.images.volumes import Volume, write_nifti
 from monai_brainseg.scoring.metrics import Counts, Lesions
 from monai_brainseg.scoring.patients import PatientScores, score_patient
 

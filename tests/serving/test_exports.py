@@ -25,7 +25,7 @@ from support.fixed_bundles import (
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.case_voxels import find_own, read_images
-from monai_brainseg.prediction.inputs import find_studies
+from monai_brainseg.inputs.search import find_studies
 from monai_brainseg.prediction.segmenters import load_bundle, load_network
 from monai_brainseg.serving import onnx_files
 from monai_brainseg.training.networks import FCNResNet50

@@ -8,7 +8,7 @@ import numpy as np
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.splits import Item
-from monai_brainseg.data.volumes import Volume, read_nifti, write_nifti
+from monai_brainseg.images.volumes import Volume, read_nifti, write_nifti
 
 
 def write_predictions(items: list[Item], folder: Path, maps: bool = True) -> None:

@@ -13,7 +13,7 @@ import yaml
 from monai.bundle import ConfigParser
 from support.bundle_runs import CONFIGS
 
-from monai_brainseg.data.volumes import write_slices
+from monai_brainseg.images.volumes import write_slices
 from monai_brainseg.phantoms.patients import Phantom, make_phantom
 
 BRIGHT: dict[str, Any] = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 2, "kernel_size": 1}

@@ -14,7 +14,7 @@ from support.html_pages import read_page
 
 from monai_brainseg.cli.main import main
 from monai_brainseg.data.prepare import prepare
-from monai_brainseg.data.slices import decode_slice
+from monai_brainseg.images.slices import decode_slices
 from monai_brainseg.phantoms.patients import write_phantoms
 from monai_brainseg.survey import datasets as survey
 
@@ -35,7 +35,7 @@ def check(source: Path, *options: str) -> tuple[int, dict[str, Any]]:
 
 def read_masks(source: Path) -> dict[str, np.ndarray]:
     return {
-        folder.name: np.stack([decode_slice(file) > 0 for file in folder.glob("*_mask.tif")])
+        folder.name: np.stack([decode_slices(file).pixels[0] > 0 for file in folder.glob("*_mask.tif")])
         for folder in source.iterdir()
     }
 
@@ -92,9 +92,10 @@ def test_the_page_has_a_row_and_a_picture_for_each_patient(phantoms: Path) -> No
     assert len(page.pictures) == 10
     for name, picture in zip(sorted(masks), page.pictures, strict=True):
         largest = max(
-            phantoms.joinpath(name).glob("*_mask.tif"), key=lambda file: int(decode_slice(file).sum(dtype=int))
+            phantoms.joinpath(name).glob("*_mask.tif"),
+            key=lambda file: int(decode_slices(file).pixels[0].sum(dtype=int)),
         )
-        image = decode_slice(largest.with_name(largest.name.replace("_mask", "")))[..., 1]
+        image = decode_slices(largest.with_name(largest.name.replace("_mask", ""))).pixels[0][..., 1]
         # A pixel of the image is 4 of the picture each way; where the outline is not, it is grey.
         grey = np.ptp(picture, axis=-1) < 10
         large = image.repeat(4, axis=0).repeat(4, axis=1)

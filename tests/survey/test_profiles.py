@@ -10,9 +10,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from brainseg_unet_scripts.heads import find_head
 
 from monai_brainseg.data.cases import Case
-from monai_brainseg.data.heads import find_head
 from monai_brainseg.phantoms.patients import STYLES, Phantom, make_phantom
 from monai_brainseg.survey.profiles import Profile, profile_case
 

@@ -18,7 +18,7 @@ from support.fixed_bundles import dice, draw_phantom, make_affine
 from support.trainings import torchrun
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monai_brainseg.data.volumes import Volume
+from monai_brainseg.images.volumes import Volume
 from monai_brainseg.prediction.options import choose_device
 from monai_brainseg.prediction.segmenters import Segmenter, load_bundle
 

@@ -101,7 +101,7 @@ def test_record_of_several_weights_is_what_any_of_them_saw_and_one_silent_makes_
         record.write_text(json.dumps(content))
         assert read_seen(tmp_path) is None
     record.write_text("{")
-    with pytest.raises(InputError, match="run.json: cannot be read"):
+    with pytest.raises(InputError, match="run.json: is not valid JSON"):
         read_seen(tmp_path)
 
 

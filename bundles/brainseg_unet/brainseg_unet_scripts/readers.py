@@ -18,6 +18,11 @@ class CaseReader(NibabelReader, threading.local):
     That of MONAI 1.6.1 keeps the names of the files that it reads, and mixes them up if threads share it.
     """
 
+    def verify_suffix(self, filename: Any) -> bool:
+        """Is it NIfTI by its ending, whose case does not matter?"""
+        files = filename if isinstance(filename, (list, tuple)) else (filename,)
+        return all(str(file).lower().endswith((".nii", ".nii.gz")) for file in files)
+
     def read(self, data: Any, **kwargs: Any) -> Any:
         """Open one file or a list of files.
 

@@ -17,9 +17,19 @@ from brainseg_unet_scripts.precision import name_precision
 RECORD = "run.json"
 
 
-def describe_weights(checkpoint: Path, seen: Sequence[str] | None) -> dict[str, Any]:
-    """Return what a record says of weights: ``file``, ``sha256`` and ``seen``, None if they carry none."""
-    return {"file": str(checkpoint), "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(), "seen": seen}
+def describe_weights(checkpoint: Path, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record says of weights.
+
+    Args:
+        checkpoint: their file.
+        weights: what it holds, as ``weights.read_weights`` gives it.
+
+    Returns:
+        ``file``, ``sha256`` and ``seen``, None if they carry none; and ``note`` if the weights were wrapped.
+    """
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    noted = {"note": f"weights were taken out of {weights['wrapped']}"} if "wrapped" in weights else {}
+    return {"file": str(checkpoint), "sha256": digest, "seen": weights.get("seen"), **noted}
 
 
 def list_weights(
@@ -36,7 +46,7 @@ def list_weights(
     """
     now = {each["sha256"] for each in weights}
     try:
-        recorded = {each["sha256"]: each for each in json.loads((folder / RECORD).read_text("utf-8"))["checkpoint"]}
+        recorded = {each["sha256"]: each for each in json.loads((folder / RECORD).read_bytes())["checkpoint"]}
     except (OSError, ValueError, KeyError, TypeError):
         recorded = {None: {"file": None, "sha256": None, "seen": None}}
     earlier = list(recorded if any(folder.glob("*.nii.gz")) else ()) if used is None else sorted(used)

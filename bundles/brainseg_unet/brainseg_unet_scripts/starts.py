@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,9 @@ def explain_errors() -> None:
     """
     if "monai.bundle" in sys.orig_argv:
         sys.excepthook = _end
+        for stream in (sys.stdout, sys.stderr):  # a name with é on an ASCII terminal is written as an escape
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -75,5 +79,8 @@ def start_inference(
         check_patch(patch_size)
     weights = read_weights(checkpoint)
     check_weights(weights["model"], network, checkpoint)
-    write_record(output_dir, describe_weights(Path(checkpoint), weights["seen"]), precision)
+    record = describe_weights(Path(checkpoint), weights)
+    if "note" in record:
+        logger.warning("%s: %s", checkpoint, record["note"])
+    write_record(output_dir, record, precision)
     logger.info("%d cases", len(cases))

@@ -5,10 +5,12 @@ Volumes are ``[channel, x, y, z]``; slices are along z, the last axis.
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -20,8 +22,12 @@ from monai.transforms import (
     ScaleIntensityRangePercentiles,
     SpatialResample,
 )
+from monai.utils import convert_to_dst_type
 
 from brainseg_unet_scripts.errors import BundleError
+from brainseg_unet_scripts.heads import fill_outside
+
+logger = logging.getLogger(__name__)
 
 Data = Mapping[Hashable, Any]
 
@@ -41,18 +47,23 @@ class TensorTransformd(MapTransform):
         """Return the changed tensor."""
 
 
-class RequireFinited(TensorTransformd):
-    """Refuse a volume with NaN or infinite voxels, whose mask would be empty and look like that of a healthy brain.
+class FillOutsided(TensorTransformd):
+    """Take NaN and infinite voxels outside the head as background, with a warning in the log.
 
     Raises:
-        BundleError: names the file.
+        BundleError: others are inside it; the mask would be empty, like that of a healthy brain; names the file.
     """
 
     def change(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return the volume as it is."""
-        if not bool(volume.isfinite().all()):
-            raise BundleError(_name_file(volume), "holds NaN or infinite voxels", "repair it, or remove the case")
-        return volume
+        """Return the volume with finite voxels."""
+        if bool(volume.isfinite().all()):
+            return volume
+        filled = [channel for channel in map(fill_outside, volume.numpy(force=True)) if channel is not None]
+        if len(filled) < len(volume):
+            what = "holds NaN or infinite voxels inside the head"
+            raise BundleError(_name_file(volume), what, "repair it, or remove the case")
+        logger.warning("%s: NaN or infinite voxels outside the head are taken as background", _name_file(volume))
+        return convert_to_dst_type(np.stack(filled), volume)[0]
 
 
 class ScaleToTissued(TensorTransformd):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 
-from monai_brainseg.data.volumes import Volume
+from monai_brainseg.images.volumes import Volume
 
 
 def turn_to_screen(volume: Volume, *arrays: np.ndarray) -> list[np.ndarray]:

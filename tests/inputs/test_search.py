@@ -15,8 +15,8 @@ from monai_brainseg.data.case_voxels import read_images
 from monai_brainseg.data.cases import Case, Found
 from monai_brainseg.data.naming import SEQUENCES, parse_naming
 from monai_brainseg.errors import InputError
-from monai_brainseg.prediction.groupings import NO_IMAGES, find_word
-from monai_brainseg.prediction.inputs import find_studies, join_sequences
+from monai_brainseg.inputs.groupings import NO_IMAGES
+from monai_brainseg.inputs.search import find_studies, join_sequences
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -77,7 +77,7 @@ def test_nifti_studies_are_found_by_number(tmp_path: Path) -> None:
     assert images(found.cases[2]) == {"flair": ["c_0000.nii"]}
     assert find_studies([touch(tmp_path / "two", "e_0000.nii", "e_0001.nii")]).bad == {}
     lacking = find_studies([touch(tmp_path / "lacking", "e_0000.nii", "e_0002.nii")])
-    assert "has no FLAIR" in str(lacking.bad["e"])
+    assert "_0000 to _0002 are needed" in str(lacking.bad["e"])
 
 
 def test_nifti_studies_are_found_by_the_sequence_in_their_names(tmp_path: Path) -> None:
@@ -94,23 +94,9 @@ def test_nifti_studies_are_found_by_the_sequence_in_their_names(tmp_path: Path) 
     assert left_out == {"B-001-t2w.nii.gz", "B-001-seg.nii.gz", "OTMultiClass.nii.gz"}
 
 
-@pytest.mark.parametrize(
-    ("stem", "expected"),
-    [
-        ("BraTS-001-t2f", ("flair", "BraTS-001")),
-        ("FLAIR", ("flair", "")),
-        ("x_T1ce_brain", ("post", "x_brain")),
-        ("t1_and_flair", (None, "t1_and_flair")),
-        ("flairs", (None, "flairs")),
-    ],
-)
-def test_a_word_of_a_name_says_the_sequence(stem: str, expected: tuple[str | None, str]) -> None:
-    assert find_word(stem) == expected
-
-
 def test_a_single_file_of_another_sequence_is_doubted(tmp_path: Path) -> None:
     (case,) = find_studies([touch(tmp_path, "x_T1.nii")]).cases
-    assert "its name says pre" in case.notes[0]
+    assert case.doubts == ("its name says T1, but the network needs FLAIR",)
 
 
 def test_names_may_be_given_and_need_no_label(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from monai_brainseg.data.volumes import read_nifti, read_slices
 from monai_brainseg.errors import InputError
 from monai_brainseg.files import write_whole
+from monai_brainseg.images.volumes import read_nifti, read_slices
 
 
 def damage(path: Path, share: float) -> Path:
@@ -53,9 +53,13 @@ def test_a_header_that_claims_a_huge_png_is_refused(tmp_path: Path) -> None:
 
 
 def test_slices_that_are_none_are_refused(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "pages.tif", np.zeros((4, 6, 5), np.uint8), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "times.tif", np.zeros((4, 2, 6, 5), np.uint8), imagej=True, metadata={"axes": "TZYX"})
     (tmp_path / "text.png").write_text("no image")
-    for name, reason in {"pages.tif": "4 pages", "text.png": "cannot be read", "gone.tif": "no such file"}.items():
+    for name, reason in {
+        "times.tif": "several times",
+        "text.png": "cannot be read",
+        "gone.tif": "no such file",
+    }.items():
         with pytest.raises(InputError, match=f"{name}.*{reason}"):
             read_slices([tmp_path / name])
 

@@ -1,0 +1,1 @@
+"""Files of images, of every format, as volumes."""

@@ -1,0 +1,1 @@
+"""Files and folders of every kind, grouped into studies to segment."""
