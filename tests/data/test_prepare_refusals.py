@@ -76,7 +76,7 @@ BAD_VOLUMES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no mask": (lambda p: remove(p, "b_seg*"), r"b_.*nii\.gz: b has no mask; add it"),
     "no FLAIR": (lambda p: remove(p, "b_flair*"), r"b_.*nii\.gz: b has no FLAIR"),
     "NaN": (lambda p: change(p / "b_t1.nii.gz", lambda v: v.__setitem__((..., 1), np.nan)), r"b_t1\.nii\.gz: .* NaN"),
-    "infinite": (lambda p: change(p / "b_flair.nii.gz", lambda v: v.__setitem__((3, 3, 1), np.inf)), r"b_flair.*infinite"),
+    "infinite": (lambda p: change(p / "b_flair.nii.gz", lambda v: v.__setitem__((3, 3, 1), np.inf)), "flair.*infinite"),
     "fractional": (lambda p: change(p / "b_seg.nii.gz", lambda v: v * 0.5), r"b_seg\.nii\.gz: has the label 0\.5"),
     "negative": (lambda p: change(p / "b_seg.nii.gz", lambda v: -v), r"b_seg\.nii\.gz: has the label -4"),
     "NaN label": (lambda p: change(p / "b_seg.nii.gz", lambda v: v * np.nan), r"b_seg\.nii\.gz: has the label nan"),
