@@ -20,7 +20,7 @@ from monai_brainseg.runs.processes import hold_folder
     [
         (
             ["--recipes", "nonsense"],
-            "best, bundle, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, residual_unet, short, ",
+            "best, bundle, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, release, residual_unet, short, ",
         ),
         (["--recipes", "nowhere.yaml"], "nowhere.yaml: no such recipe file"),
         (["--recipes", "best,best"], "each once"),
