@@ -193,7 +193,7 @@ def test_weights_of_other_networks_segment_and_serve(
     [
         (
             ["--recipe", "nonsense"],
-            "one of best, bundle, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, release, residual_unet, short, unet",
+            "one of best, bundle, demo, encoder_decoder, fcn, fcn_resnet50_ce, finetune, release, residual_unet, short",
         ),
         (
             ["--recipe", "encoder_decoder"],
