@@ -50,6 +50,10 @@ from monai_brainseg.scoring.metrics import Counts, auroc, count_slices, dice, po
 Row = dict[str, Any]
 
 TEXTS = ("patient", "source", "site", "fold", "change")  # columns of the table that are no numbers
+COUNTS = (
+    "true_positives", "false_positives", "false_negatives",
+    "tumor_slices", "dice_of_tumor_slices", "free_slices", "false_alarms",
+)  # fmt: skip
 
 
 def read_case(item: Item) -> tuple[list[Volume], torch.Tensor]:
@@ -70,10 +74,12 @@ def segment(model: Model, volumes: list[Volume], stack: torch.Tensor, space: Tra
     own = find_own(images)
     result = model.segmenter.segment(own, look_at_images(own).scale)
     confidence = measure_confidence(result.probability, result.mask)
-    signs = Signs(np.inf, confidence)
-    if space and result.descriptor is not None:
-        signs = space.measure(result.descriptor, confidence)
-    return {**score(count_slices(result.mask, arrays[-1] > 0)), **signs._asdict()}
+    signs: Row = {"distance": None, "confidence": confidence, "t1_likeness": None}  # not measured
+    if space and result.descriptor is None:
+        signs["distance"] = np.inf
+    elif space and result.descriptor is not None:
+        signs = space.measure(result.descriptor, confidence)._asdict()
+    return {**score(count_slices(result.mask, arrays[-1] > 0)), **signs}
 
 
 def score(slices: Sequence[Counts]) -> Row:
@@ -112,7 +118,11 @@ def list_changes(item: Item, groups: Sequence[str], t2: Path | None) -> dict[str
 
 def score_fold(fold: int, items: Sequence[Item], arguments: argparse.Namespace, table: Path) -> None:
     """Score the cases of a fold that the table does not have yet, and add them to it."""
-    scored = {(row["patient"], row["change"]) for row in read_rows(table)}
+    odd = "odd" in arguments.changes
+    rows = read_rows(table)
+    if odd and any(row["distance"] is None for row in rows if row["change"] in ("unchanged", *ODD)):
+        raise SystemExit(f'{table} was begun without "odd": remove it, or give another --output')
+    scored = {(row["patient"], row["change"]) for row in rows}
     work = []
     for item in (item for item in items if item["fold"] == fold):
         changes = list_changes(item, arguments.changes, arguments.t2)
@@ -122,7 +132,7 @@ def score_fold(fold: int, items: Sequence[Item], arguments: argparse.Namespace, 
         return
     file = Path(arguments.folds.replace("{fold}", str(fold)))
     options, space = Options(checkpoints=(file,), recipe=arguments.recipe), None
-    if "odd" in arguments.changes:
+    if odd:
         others = [item for item in items if item["fold"] != fold]
         space = TrainingSpace(*gather(describe(others, file, options, f"training studies of fold {fold}").values()))
     model = load_model(dataclasses.replace(options, tta=arguments.tta))
@@ -168,7 +178,7 @@ def estimate(values: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
 
 def add_up(rows: Sequence[Row]) -> dict[str, float]:
     """Return the pooled Dice, the mean Dice of slices with tumour, and the share of the others with a false alarm."""
-    total = {key: sum(row[key] for row in rows) for key in rows[0] if key not in TEXTS and rows[0][key] is not None}
+    total = {key: sum(row[key] for row in rows) for key in COUNTS}
     right = 2 * total["true_positives"]
     return {
         "pooled": right / max(1, right + total["false_positives"] + total["false_negatives"]),
@@ -233,12 +243,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, help="a prepared folder, with folds")
     parser.add_argument("--folds", required=True, help="weights of each fold, {fold} in place of its number")
-    parser.add_argument("--only", type=int, nargs="+", help="folds to score (default: all that have weights)")
+    parser.add_argument("--only", type=int, nargs="+", help="folds to score (default: all)")
     parser.add_argument("--changes", nargs="+", default=["sequences"], choices=GROUPS, help="groups of changes")
     parser.add_argument("--t2", type=Path, help='published folder whose T2 images stand for FLAIR, with "odd"')
     parser.add_argument("--recipe", help="recipe that the weights were trained with")
     parser.add_argument("--tta", action="store_true", help="average with the mirrored study")
-    parser.add_argument("--output", type=Path, required=True, help="name of the files, without an ending")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="name of the files, without an ending; of other weights another one"
+    )
     arguments = parser.parse_args()
     items = select_items(arguments.dataset, "training")
     table = arguments.output.with_suffix(".csv")

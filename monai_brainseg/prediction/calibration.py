@@ -70,14 +70,15 @@ def calibrate(
         say: takes each line of what happens.
 
     Raises:
-        InputError: weights or data cannot be used, no fold has weights, or the network has no encoder to describe
-            studies by.
+        InputError: weights or data cannot be used, no fold has weights, those of a fold have seen it, or the network
+            has no encoder to describe studies by.
     """
     items = select_items(dataset, "training")
     signs: list[Signs] = []
     for fold, file in _find_weights(items, folds).items():
-        described = describe(items, file, options, f"fold {fold}")
         left_out = {item["patient"] for item in items if item["fold"] == fold}
+        _check_unseen(file, fold, [item for item in items if item["fold"] == fold])
+        described = describe(items, file, options, f"fold {fold}")
         space = TrainingSpace(*gather(each for patient, each in described.items() if patient not in left_out))
         unseen = [each for patient, each in described.items() if patient in left_out]
         signs += [space.measure(each.descriptor, each.confidence) for each in unseen]
@@ -89,9 +90,17 @@ def calibrate(
         )
     described = describe([item for item in items if item["patient"] in seen], checkpoint, options, "all")
     usual, (descriptors, t1) = find_usual(signs, FLAGGED), gather(described.values())
-    write_checkpoint({**content, **to_checkpoint(Familiar(descriptors, usual, t1))}, checkpoint)
+    familiar = Familiar(descriptors, usual, t1 if usual.t1_likeness else None)
+    write_checkpoint({**content, **to_checkpoint(familiar)}, checkpoint)
     say(f"{len(signs)} studies left out of training: {_tell(usual)}")
     say(f"wrote {checkpoint}: `brainseg predict` now warns of studies that are unlike these")
+
+
+def _check_unseen(file: Path, fold: int, items: Sequence[Item]) -> None:
+    seen = find_seen(items, read_checkpoint(file).get("seen") or ())
+    if seen:
+        what = f"was trained or selected on {len(seen)} of {len(items)} studies of fold {fold}"
+        raise InputError(file, what, f"name the weights of a training with --fold {fold} --keep_best False")
 
 
 def _tell(usual: Usual) -> str:

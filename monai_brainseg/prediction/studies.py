@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,9 +141,10 @@ def segment_case(case: Case, model: Model, output: Path, options: Options) -> di
     ]
     if familiar and oddness and oddness.value > familiar.usual.limit:
         doubts.append(_LIKE_T1 if oddness.sign == "t1_likeness" else _UNFAMILIAR)
-    voxels = int(result.mask.sum())
+    voxels, mask = int(result.mask.sum()), output / f"{case.patient}.nii.gz"
     record = {
         "case": case.patient,
+        "mask_sha256": hashlib.sha256(mask.read_bytes()).hexdigest() if mask.name in written else None,
         "input": [str(file) for file in case.image_files],
         "output": written,
         "form": case.form,

@@ -109,7 +109,7 @@ def evaluate(
         raise InputError(f"--seed {seed}", "must be 0 or more")
     items = select_items(datalist, part, fold)
     found = _find_files(items, predictions)
-    provenance = judge(items, read_seen(predictions), allow_seen, read_seen_by_mask(predictions))
+    provenance = _judge(items, predictions, allow_seen)
     training = read_training_run(run) if run else None
     given = _read_points(operating_points, items, predictions) if operating_points else None
     make_folder(output)
@@ -189,6 +189,13 @@ def hash_files(files: Iterable[Path]) -> str:
     """Return the SHA-256 over names and contents of files, the same for any order and folder."""
     lines = sorted(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _judge(items: Sequence[Item], predictions: Path, allow_seen: bool) -> dict[str, Any]:
+    """Judge the patients who have a mask; one without is a failure of any weights."""
+    masked = [item for item in items if find_predictions(item["patient"], predictions)[0].exists()]
+    by_mask = read_seen_by_mask(predictions, [item["patient"] for item in masked])
+    return judge(masked, read_seen(predictions), allow_seen, by_mask)
 
 
 def _find_files(items: Sequence[Item], predictions: Path) -> list[Path]:

@@ -83,26 +83,38 @@ def read_seen(predictions: Path) -> list[str] | None:
     return sorted({found for each in lists for found in each}) if lists and all(lists) else None
 
 
-def read_seen_by_mask(predictions: Path) -> dict[str, list[str]]:
-    """Return for each patient the hashes that the weights behind this one mask carry, where the record tells.
+def read_seen_by_mask(predictions: Path, patients: Iterable[str]) -> dict[str, list[str] | None]:
+    """Return for each patient the hashes that the weights behind this one mask carry; None where nothing tells them.
 
-    So masks of five folds, each made by the weights that have not seen it, can lie in one folder.
+    So masks of five folds, each made by the weights that have not seen it, can lie in one folder. Only `brainseg
+    predict` records each mask; of other masks, and of earlier records, nothing is returned.
 
     Args:
-        predictions: folder of masks; the ``cases`` of its ``run.json`` name their weights by SHA-256.
+        predictions: folder of masks; the ``cases`` of its ``run.json`` have the SHA-256 of masks and of their weights.
+        patients: whose masks, ``<patient>.nii.gz``, are there.
 
     Raises:
         InputError: the record cannot be read.
     """
-    record, found = _read_record(predictions), {}
+    record = _read_record(predictions)
     hashes = {c.get("sha256"): _read_hashes(c) for c in _read_list(record, "checkpoint") if isinstance(c, dict)}
-    for case in _read_list(record, "cases"):
-        settings = case.get("settings") if isinstance(case, dict) else None
-        digests = _read_list(settings, "weights")
-        lists = [hashes.get(digest) for digest in digests if isinstance(digest, str)]
-        if digests and len(lists) == len(digests) and all(lists):
-            found[str(case.get("case"))] = sorted({one for each in lists for one in each or ()})
-    return found
+    cases = {str(c.get("case")): c for c in _read_list(record, "cases") if isinstance(c, dict)}
+    if not any("mask_sha256" in case for case in cases.values()):
+        return {}
+    return {
+        patient: _find_hashes(cases.get(patient), predictions / f"{patient}.nii.gz", hashes) for patient in patients
+    }
+
+
+def _find_hashes(case: Mapping[str, Any] | None, mask: Path, hashes: Mapping[Any, list[str]]) -> list[str] | None:
+    """Return the hashes of the weights that a record names, if it is of this very mask."""
+    if not case or case.get("mask_sha256") != hashlib.sha256(mask.read_bytes()).hexdigest():
+        return None
+    digests = _read_list(case.get("settings"), "weights")
+    lists = [hashes.get(digest) for digest in digests if isinstance(digest, str)]
+    if not digests or len(lists) < len(digests) or not all(lists):
+        return None
+    return sorted({one for each in lists for one in each or ()})
 
 
 def _read_record(predictions: Path) -> Any:
@@ -123,7 +135,7 @@ def judge(
     items: Sequence[Mapping[str, Any]],
     seen: Collection[str] | None,
     allow_seen: bool,
-    by_mask: Mapping[str, Collection[str]] | None = None,
+    by_mask: Mapping[str, Collection[str] | None] | None = None,
 ) -> dict[str, Any]:
     """Return whether the weights have not seen these patients, in the form that every output shows.
 
@@ -131,7 +143,8 @@ def judge(
         items: datalist items of the patients to be scored.
         seen: hashes that the weights carry; None if unknown.
         allow_seen: score seen patients too, and say so; a patient with the name of a seen one then counts as seen.
-        by_mask: hashes that the weights behind a patient's mask carry, by patient; for others, it is ``seen``.
+        by_mask: hashes that the weights behind a patient's mask carry, by patient, None if unknown; for patients that
+            are not among them, it is ``seen``.
 
     Returns:
         ``state``: "clean", "seen" or "unknown"; ``note``, one sentence; ``patients``, those that were seen.
@@ -140,11 +153,7 @@ def judge(
         InputError: some were seen and that is not allowed.
     """
     carried = [(by_mask or {}).get(str(item["patient"]), seen) for item in items]
-    if any(hashes is None for hashes in carried):
-        return _call_unknown("no record says which weights made these masks, so they may have seen these patients")
     behind = [(item, hashes) for item, hashes in zip(items, carried, strict=True) if hashes]
-    if len(behind) < len(items):
-        return _call_unknown("the weights do not say which patients they were trained on")
     known = [patient for item, hashes in behind for patient in find_seen([item], hashes)]
     namesakes = [patient for item, hashes in behind for patient in find_namesakes([item], hashes)]
     if known and not allow_seen:
@@ -158,6 +167,10 @@ def judge(
         both = known + namesakes
         note = f"NOT UNSEEN: the weights were trained or selected on {_name_some(both, items)}"
         return {"state": "seen", "note": note, "patients": both}
+    if any(hashes is None for hashes in carried):
+        return _call_unknown("no record says which weights made these masks, so they may have seen these patients")
+    if len(behind) < len(items):
+        return _call_unknown("the weights do not say which patients they were trained on")
     if namesakes:
         return _call_unknown(
             f"{_name_some(namesakes, items)} have the name of a patient that the weights were trained or selected on, "

@@ -71,6 +71,10 @@ def test_noise_around_zero_is_scaled_as_that_of_a_magnitude_image_and_standardis
     assert torch.equal(torch.as_tensor(apply(scale, noisy)), torch.as_tensor(apply(scale, noisy.abs())))
     standardised = (brain - brain.mean()) / brain.std()
     assert torch.allclose(apply(scale, standardised), apply(scale, brain), atol=1e-5)
+    head = brain[:, 4:36, 4:36] > 0
+    values = brain[:, 4:36, 4:36]
+    within = torch.where(head, (values - values[head].mean()) / values[head].std(), 0)  # background 0 beside negatives
+    assert (torch.as_tensor(apply(scale, within))[head].diff() * within[head].diff() >= 0).all()
 
 
 def test_probability_is_the_softmax_of_the_second_class_and_is_cut_at_the_operating_point() -> None:

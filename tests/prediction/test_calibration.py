@@ -99,6 +99,18 @@ def test_folds_without_weights_are_refused_in_one_line(
     assert said in line
 
 
+def test_weights_of_a_fold_that_have_seen_it_are_refused_in_one_line(
+    dataset: Path, calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = read_checkpoint(calibrated)
+    write_checkpoint({"model": content["model"], "seen": content["seen"]}, tmp_path / "0.pt")
+    words = ["--folds", str(tmp_path / "{fold}.pt"), "--checkpoint", str(calibrated)]
+    assert main(["calibrate", str(dataset), *words]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "0.pt: was trained or selected on" in line
+    assert "--fold 0 --keep_best False" in line
+
+
 def test_weights_of_other_studies_are_refused_in_one_line(
     dataset: Path, calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

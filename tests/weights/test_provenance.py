@@ -111,19 +111,34 @@ def test_masks_of_several_weights_in_one_folder_are_judged_each_by_its_own(tmp_p
         {"sha256": "of_other", "seen": list_hashes([OTHER])},
     ]
 
-    def tell(*pairs: tuple[str, Any]) -> dict[str, Any]:
-        cases = [{"case": patient, "settings": {"weights": weights}} for patient, weights in pairs]
+    for patient in ("a_1", "c"):
+        (tmp_path / f"{patient}.nii.gz").write_text(patient)
+
+    def tell(*pairs: tuple[str, Any], mask: str | None = None) -> dict[str, Any]:
+        cases = [
+            {"case": patient, "mask_sha256": mask or hash_text(patient), "settings": {"weights": weights}}
+            for patient, weights in pairs
+        ]
         (tmp_path / "run.json").write_text(json.dumps({"checkpoint": checkpoint, "cases": cases}))
-        return judge([ONE, OTHER], read_seen(tmp_path), False, read_seen_by_mask(tmp_path))
+        return judge([ONE, OTHER], read_seen(tmp_path), False, read_seen_by_mask(tmp_path, ["a_1", "c"]))
 
     assert tell(("a_1", ["of_other"]), ("c", ["of_one"]))["state"] == "clean"
-    for weights in (["of_one"], ["of_one", "of_other"], ["missing"], [], None, [1]):
-        with pytest.raises(InputError, match=r"patients \(a_1"):
+    for weights in (["of_one"], ["of_one", "of_other"]):
+        with pytest.raises(InputError, match=r"1 of 2 patients \(a_1"):
             tell(("a_1", weights), ("c", ["of_one"]))
+    for unknown in (["missing"], [], None, [1]):
+        assert tell(("a_1", unknown), ("c", ["of_one"]))["state"] == "unknown"
+    # A mask of another run, or one that was copied into the folder, is not the one of the record.
+    assert tell(("c", ["of_one"]))["state"] == "unknown"
+    assert tell(("a_1", ["of_other"]), ("c", ["of_one"]), mask="0")["state"] == "unknown"
     with pytest.raises(InputError, match=r"2 of 2 patients"):
-        tell()
+        tell()  # without cases, the weights of all masks count
     checkpoint[0]["seen"] = None
     assert tell(("a_1", ["of_other"]), ("c", ["of_one"]))["state"] == "unknown"
+
+
+def hash_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.fixture

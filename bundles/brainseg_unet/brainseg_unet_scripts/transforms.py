@@ -96,9 +96,12 @@ class ScaleToTissued(TensorTransformd):
 def _to_magnitude(channel: torch.Tensor) -> torch.Tensor:
     """Return absolute values if about half of what is darker than the mean is negative, else the same values.
 
-    Of a standardised image all of it is negative, and of a magnitude image nothing.
+    Of a standardised image all of it is negative, and of a magnitude image nothing. A background of exactly zero tells
+    nothing and is left out.
     """
-    negative = (channel < 0).sum() / (channel < channel.mean()).sum().clamp_min(1)
+    measured = channel[channel != 0]
+    dark = measured[measured < measured.mean()] if len(measured) else measured
+    negative = (dark < 0).sum() / max(1, len(dark))
     return channel.abs() if 0.25 < negative < 0.75 else channel
 
 
