@@ -113,8 +113,9 @@ def read_dataset(file: Path, **options: Any) -> Any:
     require_file(file)
     try:
         import pydicom
+        import pydicom.pixels  # that of version 3
     except ImportError as error:
-        raise InputError(file, "DICOM needs pydicom, which is not installed", "pip install pydicom") from error
+        raise InputError(file, "DICOM needs pydicom 3, which is not installed", "pip install 'pydicom>=3'") from error
     with be_silent():
         try:
             return pydicom.dcmread(file, force=True, **options)

@@ -46,8 +46,9 @@ def fill_outside(voxels: np.ndarray) -> np.ndarray | None:
 
     Returns:
         the same shape; None if such values are inside the head: surrounded by others, so that no way leads to a side of
-        the slices; or between tissue of the slices below and above in more places than a ragged edge has. Masks have
-        holes that are open to the top or the bottom: those that end in the outer quarters of the slices are outside.
+        the slices; or whole planes between others with tissue; or between tissue of the slices below and above in more
+        places than a ragged edge has. Masks have holes that are open to the top or the bottom: those that end in the
+        outer quarters of the slices are outside.
     """
     missing = ~np.isfinite(voxels)
     if missing.all() or not missing.any():
@@ -57,7 +58,8 @@ def fill_outside(voxels: np.ndarray) -> np.ndarray | None:
     areas = tissue.sum(axis=(0, 1))
     between = (missing[..., 1:-1] & tissue[..., :-2] & tissue[..., 2:]).sum(axis=(0, 1))
     lost = between.max(initial=0) > _RAGGED * areas.max()
-    return None if lost or _is_slice_lost(missing, areas) or _is_enclosed(missing) else filled
+    lost |= any(_is_plane_lost(missing, tissue, axis) for axis in range(3))
+    return None if lost or _is_enclosed(missing) else filled
 
 
 def _is_enclosed(missing: np.ndarray) -> bool:
@@ -70,8 +72,8 @@ def _is_enclosed(missing: np.ndarray) -> bool:
     return bool(np.setdiff1d(np.arange(1, count + 1), np.union1d(sides, open_ends)).size)
 
 
-def _is_slice_lost(missing: np.ndarray, areas: np.ndarray) -> bool:
-    """Is a whole slice missing between others with tissue?"""
-    shown = np.flatnonzero(areas)
-    empty = np.flatnonzero(missing.all(axis=(0, 1)))
+def _is_plane_lost(missing: np.ndarray, tissue: np.ndarray, axis: int) -> bool:
+    """Is a whole plane across an axis missing between others with tissue?"""
+    others = tuple({0, 1, 2} - {axis})
+    shown, empty = np.flatnonzero(tissue.any(others)), np.flatnonzero(missing.all(others))
     return len(shown) > 0 and bool(((empty > shown[0]) & (empty < shown[-1])).any())
