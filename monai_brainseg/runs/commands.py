@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from brainseg_unet_scripts.paths import PATHS, list_overrides, write_as_path
+from brainseg_unet_scripts.paths import take_paths as take_paths  # for configs: this package finds the bundle's first
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
