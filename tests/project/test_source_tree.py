@@ -106,7 +106,7 @@ def test_dicom_without_pydicom_is_refused_in_one_line(
     assert main(["predict", str(slices), "--output", str(tmp_path / "masks")]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert str(slices) in said
-    assert said.endswith("pip install pydicom")
+    assert said.endswith("pip install 'pydicom>=3'")
 
 
 def test_doctor_takes_requirements_from_setup_cfg(monkeypatch: pytest.MonkeyPatch) -> None:
