@@ -150,7 +150,7 @@ def test_study_that_cannot_be_read_is_answered_by_an_error_and_the_server_goes_o
     elif kind == "empty":
         file.write_bytes(b"")
     else:
-        voxels[0, 0, 0] = np.nan
+        voxels[tuple(side // 2 for side in voxels.shape)] = np.nan
         content = voxels if kind == "NaN" else np.stack([np.asarray(image.dataobj)] * 2, axis=-1)
         nib.save(nib.Nifti1Image(content, image.affine), file)
     answer = requests.post(
